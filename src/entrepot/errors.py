@@ -1,0 +1,200 @@
+"""Every error entrepot raises, and nothing about HTTP.
+
+``wire/errors.py`` gives each class its status and its code of the OCI list; everybody below it only
+raises and catches these::
+
+    RegistryError
+    ├─ NotFound            RepositoryUnknown  BlobUnknown  ManifestUnknown  UploadUnknown
+    ├─ Invalid             NameInvalid  TagInvalid  DigestInvalid  SizeInvalid  ManifestInvalid
+    │                      ParameterInvalid
+    ├─ ManifestBlobUnknown one for each absent child of a manifest
+    ├─ RangeInvalid        UploadRangeInvalid
+    ├─ TooLarge            ManifestTooLarge  UploadTooLarge  TooManyTags
+    ├─ Denied              BlobInUse  PreconditionFailed
+    ├─ Unsupported         RouteUnknown  MethodNotAllowed  ReadOnly
+    ├─ TooManyUploads      retry_after_seconds
+    ├─ RequestTimeout      the peer stopped sending
+    ├─ Unavailable         StorageFull  DatabaseBusy            worth a retry
+    └─ Corrupt             the stored bytes are not what their digest says
+    RegistryErrors         several of the above in one answer
+
+A message says what was expected and what came; ``detail`` carries the same as data and is never empty,
+because docker retries a denied push five times when it finds no detail.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class RegistryError(Exception):
+    """Base of everything a caller may want to catch. ``message`` is for people, ``detail`` for programs."""
+
+    def __init__(self, message: str, **detail: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.detail = detail
+
+
+class RegistryErrors(Exception):
+    """Several errors of one request, e.g. one ManifestBlobUnknown for each absent layer."""
+
+    def __init__(self, errors: list[RegistryError]) -> None:
+        super().__init__("; ".join(error.message for error in errors))
+        self.errors = errors
+
+
+class NotFound(RegistryError):
+    """The thing asked for is not in this repository."""
+
+
+class RepositoryUnknown(NotFound):
+    """No such repository: nothing was ever pushed there, or everything was deleted."""
+
+
+class BlobUnknown(NotFound):
+    """No such blob in this repository."""
+
+
+class ManifestUnknown(NotFound):
+    """No such manifest or tag in this repository."""
+
+
+class UploadUnknown(NotFound):
+    """No such upload in this repository: finished, cancelled, expired, or never begun."""
+
+
+class Invalid(RegistryError):
+    """The request says something that cannot be."""
+
+
+class NameInvalid(Invalid):
+    """A repository name outside the grammar."""
+
+
+class TagInvalid(Invalid):
+    """A tag outside the grammar."""
+
+
+class DigestInvalid(Invalid):
+    """A malformed or unsupported digest, or one that is not the digest of the content."""
+
+
+class SizeInvalid(Invalid):
+    """Fewer or more bytes came than were announced."""
+
+
+class ManifestInvalid(Invalid):
+    """A manifest that is not JSON, not of its media type, or contradicts itself."""
+
+
+class ParameterInvalid(Invalid):
+    """A query parameter or header outside its grammar."""
+
+
+class ManifestBlobUnknown(Invalid):
+    """A manifest names a blob or manifest that is not in its repository."""
+
+
+class RangeInvalid(RegistryError):
+    """A byte range that the blob does not have; ``size`` is the blob's."""
+
+    def __init__(self, message: str, *, size: int, **detail: Any) -> None:
+        super().__init__(message, size=size, **detail)
+        self.size = size
+
+
+class UploadRangeInvalid(RegistryError):
+    """A chunk that does not start where the upload ends; the upload lives on at ``offset``."""
+
+    def __init__(self, message: str, *, offset: int, **detail: Any) -> None:
+        super().__init__(message, offset=offset, **detail)
+        self.offset = offset
+
+
+class TooLarge(RegistryError):
+    """More bytes or items than this registry takes."""
+
+
+class ManifestTooLarge(TooLarge):
+    """A manifest over the size limit."""
+
+
+class UploadTooLarge(TooLarge):
+    """A blob over the size limit."""
+
+
+class TooManyTags(TooLarge):
+    """More ``tag`` parameters than one push may carry."""
+
+
+class Denied(RegistryError):
+    """Allowed to nobody by a rule of this registry; another login would not help."""
+
+
+class BlobInUse(Denied):
+    """The blob is still named by a manifest of its repository, and the registry protects such blobs."""
+
+
+class PreconditionFailed(Denied):
+    """``If-Match`` or ``If-None-Match`` did not hold for the tag."""
+
+
+class Unsupported(RegistryError):
+    """This registry does not do that."""
+
+
+class RouteUnknown(Unsupported):
+    """No such address."""
+
+
+class MethodNotAllowed(Unsupported):
+    """The address exists, the method does not; ``allow`` lists those that do."""
+
+    def __init__(self, message: str, *, allow: tuple[str, ...], **detail: Any) -> None:
+        super().__init__(message, allow=list(allow), **detail)
+        self.allow = allow
+
+
+class ReadOnly(MethodNotAllowed):
+    """The registry is in read-only mode."""
+
+
+class TooManyUploads(RegistryError):
+    """The repository has as many open uploads as it may have."""
+
+    def __init__(self, message: str, *, retry_after_seconds: int, **detail: Any) -> None:
+        super().__init__(message, retry_after_seconds=retry_after_seconds, **detail)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class RequestTimeout(RegistryError):
+    """The peer sent nothing for longer than the idle limit."""
+
+
+class ClientGone(RegistryError):
+    """The connection ended in the middle of a request body; nobody is left to read an answer."""
+
+
+class Unavailable(RegistryError):
+    """The registry cannot do it now; a later try may succeed."""
+
+    def __init__(self, message: str, *, retry_after_seconds: int = 5, **detail: Any) -> None:
+        super().__init__(message, retry_after_seconds=retry_after_seconds, **detail)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class StorageFull(Unavailable):
+    """No space left for bytes or rows."""
+
+
+class DatabaseBusy(Unavailable):
+    """The database could not be written in time."""
+
+
+class Corrupt(RegistryError):
+    """Stored bytes are gone or are not what their digest says."""
+
+
+class ConfigInvalid(RegistryError):
+    """A wrong key or value in the configuration."""
