@@ -6,7 +6,7 @@ raises and catches these::
     RegistryError
     ├─ NotFound            RepositoryUnknown  BlobUnknown  ManifestUnknown  UploadUnknown
     ├─ Invalid             NameInvalid  TagInvalid  DigestInvalid  SizeInvalid  ManifestInvalid
-    │                      ParameterInvalid
+    │                      UploadInvalid  ParameterInvalid
     ├─ ManifestBlobUnknown one for each absent child of a manifest
     ├─ RangeInvalid        UploadRangeInvalid
     ├─ TooLarge            ManifestTooLarge  UploadTooLarge  TooManyTags
@@ -14,8 +14,10 @@ raises and catches these::
     ├─ Unsupported         RouteUnknown  MethodNotAllowed  ReadOnly
     ├─ TooManyUploads      retry_after_seconds
     ├─ RequestTimeout      the peer stopped sending
+    ├─ ClientGone          the peer hung up in the middle of a body
     ├─ Unavailable         StorageFull  DatabaseBusy            worth a retry
-    └─ Corrupt             the stored bytes are not what their digest says
+    ├─ Corrupt             the stored bytes are not what their digest says
+    └─ ConfigInvalid       a wrong key or value in the configuration
     RegistryErrors         several of the above in one answer
 
 A message says what was expected and what came; ``detail`` carries the same as data and is never empty,
@@ -86,6 +88,10 @@ class SizeInvalid(Invalid):
 
 class ManifestInvalid(Invalid):
     """A manifest that is not JSON, not of its media type, or contradicts itself."""
+
+
+class UploadInvalid(Invalid):
+    """A request to an upload that contradicts itself, e.g. a malformed Content-Range."""
 
 
 class ParameterInvalid(Invalid):
