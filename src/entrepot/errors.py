@@ -8,7 +8,7 @@ raises and catches these::
     ├─ Invalid             NameInvalid  TagInvalid  DigestInvalid  SizeInvalid  ManifestInvalid
     │                      UploadInvalid  ParameterInvalid
     ├─ ManifestBlobUnknown one for each absent child of a manifest
-    ├─ RangeInvalid        UploadRangeInvalid
+    ├─ RangeInvalid        UploadRangeInvalid  UploadBusy
     ├─ TooLarge            ManifestTooLarge  UploadTooLarge  TooManyTags
     ├─ Denied              BlobInUse  PreconditionFailed
     ├─ Unsupported         RouteUnknown  MethodNotAllowed  ReadOnly
@@ -116,6 +116,10 @@ class UploadRangeInvalid(RegistryError):
     def __init__(self, message: str, *, offset: int, **detail: Any) -> None:
         super().__init__(message, offset=offset, **detail)
         self.offset = offset
+
+
+class UploadBusy(UploadRangeInvalid):
+    """Another request is writing to this upload right now; ``offset`` is the last one known."""
 
 
 class TooLarge(RegistryError):

@@ -1,0 +1,120 @@
+"""The contract of a blob store: it keeps immutable bytes and knows neither repositories nor names.
+
+Life of a blob: ``begin_upload`` opens an upload that nobody else can see; bytes are appended by ``write``,
+over several requests and processes if need be (``save``, then ``resume_upload``); ``commit`` checks the digest
+and gives the bytes a *location*, a string the store chose and the metadata remembers. From then on they never
+change. The suite every store must pass is ``entrepot.testing.store_suite``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from entrepot.digest import CANONICAL, Digest
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlob:
+    """Bytes at rest: their canonical (sha256) digest, their size, and where this store keeps them."""
+
+    digest: Digest
+    size: int
+    location: str
+
+
+@dataclass(frozen=True, slots=True)
+class UploadState:
+    """All that is needed to go on with an upload elsewhere; plain data.
+
+    ``hashes`` maps an algorithm to the saved state of its running hash; an empty state means that the kept
+    bytes have to be hashed again.
+    """
+
+    id: str
+    offset: int = 0
+    hashes: dict[str, bytes] = field(default_factory=dict)
+
+
+Piece = bytes | bytearray
+Checkpoint = Callable[[UploadState], Awaitable[None]]
+
+
+class Upload(Protocol):
+    """Bytes on their way in: invisible until ``commit``, and with one writer at a time."""
+
+    @property
+    def size(self) -> int:
+        """The bytes appended so far, whether or not they are durable yet."""
+
+    async def write(self, chunks: AsyncIterable[bytes], *, checkpoint: Checkpoint | None = None) -> int:
+        """Append, and return the new size. When ``chunks`` raises, what came before is kept.
+
+        Now and then, when much has been written, ``checkpoint`` is given a state that is durable.
+        """
+
+    async def save(self) -> UploadState:
+        """Make everything written so far durable and return the state to resume from."""
+
+    async def commit(self, digest: Digest) -> StoredBlob:
+        """Make the bytes durable and give them a location, if their digest is ``digest``.
+
+        Raises DigestInvalid when the digest is another one; then nothing is kept. After any other error the
+        upload can be resumed from its last saved state. Committing bytes that are already there replaces
+        them by the ones just verified.
+        """
+
+    async def cancel(self) -> None:
+        """Forget the bytes. Safe to call twice, and after ``commit``."""
+
+    async def close(self) -> None:
+        """Let go of the upload without ending it, so that another writer may resume it. Safe to call twice."""
+
+
+class BlobStore(Protocol):
+    """Content-addressed bytes. Every method may raise Unavailable or StorageFull."""
+
+    async def begin_upload(self, *, algorithm: str = CANONICAL) -> Upload:
+        """A new, empty upload, hashed with ``algorithm``, and sha256 in any case, while it arrives."""
+
+    async def resume_upload(self, state: UploadState) -> Upload:
+        """Go on where ``state`` was saved; bytes written after that are dropped.
+
+        Waits a little for another writer to finish, then raises UploadBusy. Raises UploadUnknown when the
+        bytes are gone.
+        """
+
+    def open(
+        self, location: str, *, start: int = 0, end: int | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[Piece]]:
+        """The bytes from ``start`` up to, not including, ``end``. Raises Corrupt when there are none."""
+
+    async def stat(self, location: str) -> int:
+        """The size in bytes. Raises Corrupt when nothing is there."""
+
+    async def verify(self, location: str) -> Digest:
+        """The sha256 of what is really there now. Raises Corrupt when nothing is there."""
+
+    async def quarantine(self, blob: StoredBlob) -> bool:
+        """Move bytes that are not what their digest says out of the way.
+
+        They are looked at once more after the move: True when they are bad, False when they turned out to be
+        good (somebody pushed them anew meanwhile) and were put back.
+        """
+
+    async def delete(self, location: str) -> None:
+        """Remove the bytes for good. Raises Corrupt when nothing is there."""
+
+    def walk(self) -> AsyncIterator[StoredBlob]:
+        """Everything that was committed, whether or not anybody still names it."""
+
+    def walk_uploads(self) -> AsyncIterator[str]:
+        """The ids of the uploads that hold bytes."""
+
+    async def discard_upload(self, upload_id: str) -> bool:
+        """Remove an upload's bytes unless a writer holds it; False when one does."""
+
+    async def check(self) -> None:
+        """Whether the store can be read. Raises Unavailable with the reason when it cannot."""

@@ -1,0 +1,260 @@
+"""Blobs as files below one folder. ``folder.py`` draws the layout; this module adds threads and streams."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import uuid
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from entrepot import hashing
+from entrepot.digest import CANONICAL, HEX_LENGTHS, Digest
+from entrepot.errors import Corrupt, DigestInvalid, UploadBusy
+from entrepot.hashing import RunningHash
+from entrepot.store.base import Checkpoint, Piece, StoredBlob, UploadState
+from entrepot.store.disk import Disk
+from entrepot.store.folder import READ_PIECE, BlobFolder, hash_file
+from entrepot.store.threads import DiskThreads
+
+WRITE_PIECE = 1024 * 1024
+SYNC_EVERY = 32 * 1024 * 1024  # so that a commit has little left to sync, however large the blob
+LOCK_WAIT_SECONDS = 10.0
+_LOCK_POLL_SECONDS = 0.02
+_NO_WAIT: int | None = getattr(os, "RWF_NOWAIT", None)
+
+
+class FilesystemBlobStore:
+    """A BlobStore over a folder, shared by any number of processes of one machine."""
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        disk: Disk | None = None,
+        threads: int = 16,
+        lock_wait_seconds: float = LOCK_WAIT_SECONDS,
+    ) -> None:
+        self._folder = BlobFolder(root, disk or Disk())
+        self._threads = DiskThreads(threads)
+        self._lock_wait_seconds = lock_wait_seconds
+
+    async def begin_upload(self, *, algorithm: str = CANONICAL) -> FilesystemUpload:
+        hashes = {name: hashing.begin(name) for name in {CANONICAL, algorithm}}
+        return FilesystemUpload(self._folder, self._threads, str(uuid.uuid4()), hashes)
+
+    async def resume_upload(self, state: UploadState) -> FilesystemUpload:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._lock_wait_seconds
+        while (held := await self._threads.run(self._folder.resume_upload, state)) is None:
+            if loop.time() >= deadline:
+                raise UploadBusy(
+                    f"upload {state.id} is being written by another request; it holds {state.offset} bytes so far",
+                    offset=state.offset,
+                    upload=state.id,
+                )
+            await asyncio.sleep(_LOCK_POLL_SECONDS)
+        fd, hashes = held
+        return FilesystemUpload(self._folder, self._threads, state.id, hashes, fd=fd, size=state.offset)
+
+    @asynccontextmanager
+    async def open(
+        self, location: str, *, start: int = 0, end: int | None = None
+    ) -> AsyncIterator[AsyncIterator[Piece]]:
+        fd = self._folder.open_blob(location)
+        try:
+            size = os.fstat(fd).st_size
+            yield self._read(fd, start, size if end is None else min(end, size))
+        finally:
+            os.close(fd)
+
+    async def _read(self, fd: int, position: int, end: int) -> AsyncIterator[Piece]:
+        if position < end and (piece := _read_cached(fd, position, min(READ_PIECE, end - position))):
+            position += len(piece)
+            yield piece
+        while position < end:
+            piece = await self._threads.run(os.pread, fd, min(READ_PIECE, end - position), position)
+            if not piece:
+                raise Corrupt("a stored blob became shorter while it was read", missing=end - position)
+            position += len(piece)
+            yield piece
+
+    async def stat(self, location: str) -> int:
+        try:
+            return (self._folder.blobs / location).stat().st_size
+        except FileNotFoundError:
+            raise Corrupt(f"the bytes at {location} are missing", location=location) from None
+
+    async def verify(self, location: str) -> Digest:
+        return await self._threads.run(self._folder.hash_blob, location)
+
+    async def quarantine(self, blob: StoredBlob) -> bool:
+        return await self._threads.run(self._folder.quarantine, blob)
+
+    async def delete(self, location: str) -> None:
+        await self.stat(location)
+        await self._threads.run((self._folder.blobs / location).unlink)
+
+    async def walk(self) -> AsyncIterator[StoredBlob]:
+        for folder in await self._threads.run(self._folder.entries, self._folder.blobs / CANONICAL):
+            for path in await self._threads.run(self._folder.entries, folder):
+                if len(path.name) == HEX_LENGTHS[CANONICAL]:
+                    location = f"{CANONICAL}/{folder.name}/{path.name}"
+                    size = await self.stat(location)
+                    yield StoredBlob(Digest.parse(f"{CANONICAL}:{path.name}"), size, location)
+
+    async def walk_uploads(self) -> AsyncIterator[str]:
+        for path in await self._threads.run(self._folder.entries, self._folder.uploads):
+            yield path.name
+
+    async def discard_upload(self, upload_id: str) -> bool:
+        return await self._threads.run(self._folder.discard_upload, upload_id)
+
+    async def check(self) -> None:
+        await self._threads.run(self._folder.make, self._folder.blobs)
+        await self._threads.run(os.listdir, self._folder.blobs)
+
+
+class FilesystemUpload:
+    """An upload into one file: bytes are gathered, then hashed, written and synced in threads as they come."""
+
+    def __init__(
+        self,
+        folder: BlobFolder,
+        threads: DiskThreads,
+        upload_id: str,
+        hashes: Mapping[str, RunningHash],
+        *,
+        fd: int | None = None,
+        size: int = 0,
+    ) -> None:
+        self.id = upload_id
+        self._folder = folder
+        self._threads = threads
+        self._hashes = hashes
+        self._fd = fd
+        self._written = size
+        self._pending: list[bytes] = []
+        self._pending_size = 0
+        self._unsynced = 0
+        self._syncing: asyncio.Task[None] | None = None
+
+    @property
+    def size(self) -> int:
+        return self._written + self._pending_size
+
+    async def write(self, chunks: AsyncIterable[bytes], *, checkpoint: Checkpoint | None = None) -> int:
+        writing: asyncio.Task[None] | None = None
+        try:
+            async for chunk in chunks:
+                self._pending.append(chunk)
+                self._pending_size += len(chunk)
+                if self._pending_size >= WRITE_PIECE:
+                    if writing is not None:
+                        await writing
+                        await self._sync_behind(checkpoint)
+                    writing = asyncio.create_task(self._threads.run(self._flush, self._take_pending()))
+        finally:
+            if writing is not None:
+                await writing
+        return self.size
+
+    def _take_pending(self) -> list[bytes]:
+        pieces, self._pending = self._pending, []
+        self._written += self._pending_size
+        self._unsynced += self._pending_size
+        self._pending_size = 0
+        return pieces
+
+    def _flush(self, pieces: list[bytes]) -> None:
+        if self._fd is None:
+            self._fd = self._folder.create_upload(self.id)
+        self._folder.disk.write(self._fd, pieces)
+        for piece in pieces:
+            for running in self._hashes.values():
+                running.update(piece)
+
+    async def _sync_behind(self, checkpoint: Checkpoint | None) -> None:
+        """Sync what is written while more comes in, one sync at a time."""
+        if self._unsynced < SYNC_EVERY:
+            return
+        if self._syncing is not None:
+            await self._syncing
+        self._unsynced = 0
+        self._syncing = asyncio.create_task(self._sync_and_tell(self._state(), checkpoint))
+
+    async def _sync_and_tell(self, state: UploadState, checkpoint: Checkpoint | None) -> None:
+        await self._threads.run(self._folder.disk.sync, self._fd)
+        if checkpoint is not None:
+            await checkpoint(state)
+
+    def _state(self) -> UploadState:
+        return UploadState(self.id, self._written, {name: h.save() for name, h in self._hashes.items()})
+
+    async def save(self) -> UploadState:
+        await self._settle()
+        await self._threads.run(self._flush_and_sync, self._take_pending())
+        return self._state()
+
+    def _flush_and_sync(self, pieces: list[bytes]) -> int:
+        self._flush(pieces)
+        assert self._fd is not None  # _flush has just opened it
+        self._folder.disk.sync(self._fd)
+        return self._fd
+
+    async def commit(self, digest: Digest) -> StoredBlob:
+        try:
+            await self._settle()
+            return await self._threads.run(self._commit, digest, self._take_pending())
+        except DigestInvalid:
+            await self.cancel()
+            raise
+        finally:
+            await self.close()
+
+    def _commit(self, digest: Digest, pieces: list[bytes]) -> StoredBlob:
+        fd = self._flush_and_sync(pieces)
+        self._require(digest, fd)
+        canonical = self._hashes[CANONICAL].digest()
+        return StoredBlob(canonical, self._written, self._folder.place(self.id, canonical))
+
+    def _require(self, digest: Digest, fd: int) -> None:
+        running = self._hashes.get(digest.algorithm)
+        actual = running.digest() if running is not None else hash_file(fd, digest.algorithm)
+        if actual != digest:
+            raise DigestInvalid(
+                f"digest mismatch: expected {digest}, got {actual} after {self._written} bytes",
+                expected=digest,
+                actual=actual,
+                size=self._written,
+            )
+
+    async def _settle(self) -> None:
+        if self._syncing is not None:
+            syncing, self._syncing = self._syncing, None
+            await syncing
+
+    async def cancel(self) -> None:
+        await self.close()
+        await self._threads.run(self._folder.discard_upload, self.id)
+
+    async def close(self) -> None:
+        if self._syncing is not None:
+            await asyncio.gather(self._syncing, return_exceptions=True)
+            self._syncing = None
+        if self._fd is not None:
+            fd, self._fd = self._fd, None
+            os.close(fd)
+
+
+def _read_cached(fd: int, start: int, length: int) -> Piece:
+    # what the kernel has in memory is not worth a thread; what it would have to fetch is
+    if _NO_WAIT is None:
+        return b""
+    buffer = bytearray(length)
+    try:
+        count = os.preadv(fd, [buffer], start, _NO_WAIT)
+    except OSError:  # not in memory, or a file system that cannot tell
+        return b""
+    return buffer if count == length else buffer[:count]

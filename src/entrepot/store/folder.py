@@ -1,0 +1,183 @@
+"""The blocking half of the filesystem store: where things lie, and what is done to them in which order::
+
+    <root>/blobs/sha256/<first two hex digits>/<hex>   committed; the location is the path below blobs/
+    <root>/uploads/<upload id>                         bytes on their way in
+    <root>/quarantine/<hex>-<n>                        what ``admin check --repair`` took out
+
+A commit syncs the file, renames it into place, and syncs the folder. An upload's one writer holds a lock on
+its file (flock), which the kernel lets go when the process dies.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+from entrepot import hashing
+from entrepot.digest import CANONICAL, Digest
+from entrepot.errors import Corrupt, UploadUnknown
+from entrepot.hashing import RunningHash
+from entrepot.store.base import StoredBlob, UploadState
+from entrepot.store.disk import Disk
+
+READ_PIECE = 1024 * 1024
+
+
+class BlobFolder:
+    """Files below ``root``. Every method blocks; ``disk`` is what tests replace to make things fail."""
+
+    def __init__(self, root: Path, disk: Disk) -> None:
+        self.blobs = root / "blobs"
+        self.uploads = root / "uploads"
+        self.quarantined = root / "quarantine"
+        self.disk = disk
+        self._made: set[Path] = set()
+
+    def make(self, folder: Path) -> None:
+        """Create a folder, durably, if it is not there."""
+        if folder in self._made:
+            return
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
+        for path in reversed(missing):
+            path.mkdir(exist_ok=True)
+            self.disk.sync_folder(path.parent)
+        self._made.add(folder)
+
+    def create_upload(self, upload_id: str) -> int:
+        """A new file for an upload, locked."""
+        fd = self._try_lock(UploadState(upload_id))
+        if fd is None:
+            raise UploadUnknown(f"upload {upload_id} belongs to somebody else", upload=upload_id)
+        return fd
+
+    def resume_upload(self, state: UploadState) -> tuple[int, dict[str, RunningHash]] | None:
+        """The upload's file, locked and cut back to ``state``, and its hashes; None while it is locked."""
+        fd = self._try_lock(state)
+        if fd is None:
+            return None
+        try:
+            return fd, _restore_hashes(fd, state)
+        except BaseException:
+            os.close(fd)
+            raise
+
+    def _try_lock(self, state: UploadState) -> int | None:
+        self.make(self.uploads)
+        path = self.uploads / state.id
+        try:
+            fd = os.open(path, os.O_RDWR if state.offset else os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError:
+            raise UploadUnknown(f"the bytes of upload {state.id} are gone", upload=state.id) from None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            return None
+        if not _is_at(path, fd):  # committed or cancelled between our open and our lock
+            os.close(fd)
+            raise UploadUnknown(f"upload {state.id} has just ended", upload=state.id)
+        return fd
+
+    def discard_upload(self, upload_id: str) -> bool:
+        """Remove an upload's file, unless a writer holds it."""
+        path = self.uploads / upload_id
+        try:
+            fd = os.open(path, os.O_RDWR)
+        except FileNotFoundError:
+            return True
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(path, fd):
+                path.unlink()
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(fd)
+        return True
+
+    def place(self, upload_id: str, digest: Digest) -> str:
+        """Rename a synced upload to where ``digest`` belongs, over what may be there; return the location."""
+        location = f"{CANONICAL}/{digest.encoded[:2]}/{digest.encoded}"
+        target = self.blobs / location
+        self.make(target.parent)
+        self.disk.rename(self.uploads / upload_id, target)
+        self.disk.sync_folder(target.parent)
+        return location
+
+    def open_blob(self, location: str) -> int:
+        """A file descriptor to read from. Raises Corrupt when nothing is there."""
+        try:
+            return os.open(self.blobs / location, os.O_RDONLY)
+        except FileNotFoundError:
+            raise Corrupt(f"the bytes at {location} are missing", location=location) from None
+
+    def hash_blob(self, location: str) -> Digest:
+        fd = self.open_blob(location)
+        try:
+            return hash_file(fd)
+        finally:
+            os.close(fd)
+
+    def quarantine(self, blob: StoredBlob) -> bool:
+        """See ``BlobStore.quarantine``."""
+        self.make(self.quarantined)
+        source = self.blobs / blob.location
+        target = self.quarantined / f"{blob.digest.encoded}-{uuid.uuid4().hex[:8]}"
+        try:
+            self.disk.rename(source, target)
+        except FileNotFoundError:
+            return True
+        with target.open("rb") as file:
+            good = hash_file(file.fileno()) == blob.digest
+        if good:
+            with suppress(FileExistsError):
+                os.link(target, source)
+            target.unlink()
+        self.disk.sync_folder(source.parent)
+        return not good
+
+    def entries(self, folder: Path) -> list[Path]:
+        try:
+            return sorted(folder.iterdir())
+        except FileNotFoundError:
+            return []
+
+
+def _restore_hashes(fd: int, state: UploadState) -> dict[str, RunningHash]:
+    if os.fstat(fd).st_size < state.offset:
+        raise UploadUnknown(f"bytes of upload {state.id} are gone", upload=state.id)
+    os.ftruncate(fd, state.offset)
+    os.lseek(fd, state.offset, os.SEEK_SET)
+    resumed = {name: hashing.resume(name, saved) for name, saved in state.hashes.items()}
+    hashes = {name: running for name, running in resumed.items() if running is not None}
+    for name in {CANONICAL, *resumed} - hashes.keys():
+        hashes[name] = hashing.begin(name)
+        _feed(fd, hashes[name], state.offset)
+    return hashes
+
+
+def hash_file(fd: int, algorithm: str = CANONICAL) -> Digest:
+    """The digest of all bytes of an open file."""
+    running = hashing.begin(algorithm)
+    _feed(fd, running, os.fstat(fd).st_size)
+    return running.digest()
+
+
+def _feed(fd: int, running: RunningHash, end: int) -> None:
+    position = 0
+    while position < end:
+        piece = os.pread(fd, min(READ_PIECE, end - position), position)
+        if not piece:
+            break
+        position += len(piece)
+        running.update(piece)
+
+
+def _is_at(path: Path, fd: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(fd))
+    except FileNotFoundError:
+        return False

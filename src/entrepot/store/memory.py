@@ -1,0 +1,132 @@
+"""Blobs in memory: for tests and examples. Nothing survives the process."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import asynccontextmanager
+
+from entrepot.digest import CANONICAL, Digest
+from entrepot.errors import Corrupt, DigestInvalid, UploadBusy, UploadUnknown
+from entrepot.store.base import Checkpoint, Piece, StoredBlob, UploadState
+
+READ_PIECE = 64 * 1024
+
+
+class MemoryBlobStore:
+    """A BlobStore in a dictionary."""
+
+    def __init__(self) -> None:
+        self.blobs: dict[str, bytes] = {}
+        self.uploads: dict[str, bytearray] = {}
+        self.writers: set[str] = set()
+
+    async def begin_upload(self, *, algorithm: str = CANONICAL) -> MemoryUpload:
+        upload_id = str(uuid.uuid4())
+        return MemoryUpload(self, upload_id, 0, {CANONICAL, algorithm})
+
+    async def resume_upload(self, state: UploadState) -> MemoryUpload:
+        if state.id in self.writers:
+            raise UploadBusy(f"upload {state.id} is being written", offset=state.offset, upload=state.id)
+        if len(self.uploads.get(state.id, b"")) < state.offset:
+            raise UploadUnknown(f"bytes of upload {state.id} are gone", upload=state.id)
+        return MemoryUpload(self, state.id, state.offset, set(state.hashes))
+
+    @asynccontextmanager
+    async def open(
+        self, location: str, *, start: int = 0, end: int | None = None
+    ) -> AsyncIterator[AsyncIterator[Piece]]:
+        yield _pieces(self._bytes(location)[start:end])
+
+    async def stat(self, location: str) -> int:
+        return len(self._bytes(location))
+
+    async def verify(self, location: str) -> Digest:
+        return Digest.of(self._bytes(location))
+
+    async def quarantine(self, blob: StoredBlob) -> bool:
+        if Digest.of(self.blobs.get(blob.location, b"")) == blob.digest:
+            return False
+        self.blobs.pop(blob.location, None)
+        return True
+
+    async def delete(self, location: str) -> None:
+        self._bytes(location)
+        del self.blobs[location]
+
+    async def walk(self) -> AsyncIterator[StoredBlob]:
+        for location, content in sorted(self.blobs.items()):
+            yield StoredBlob(Digest.parse(location), len(content), location)
+
+    async def walk_uploads(self) -> AsyncIterator[str]:
+        for upload_id in sorted(self.uploads):
+            yield upload_id
+
+    async def discard_upload(self, upload_id: str) -> bool:
+        if upload_id in self.writers:
+            return False
+        self.uploads.pop(upload_id, None)
+        return True
+
+    async def check(self) -> None:
+        return None
+
+    def _bytes(self, location: str) -> bytes:
+        try:
+            return self.blobs[location]
+        except KeyError:
+            raise Corrupt(f"the bytes at {location} are missing", location=location) from None
+
+
+class MemoryUpload:
+    """An upload into a bytearray."""
+
+    def __init__(self, store: MemoryBlobStore, upload_id: str, size: int, algorithms: set[str]) -> None:
+        self.id = upload_id
+        self._store = store
+        self._algorithms = algorithms
+        self._content = store.uploads.setdefault(upload_id, bytearray())
+        del self._content[size:]
+        store.writers.add(upload_id)
+
+    @property
+    def size(self) -> int:
+        return len(self._content)
+
+    async def write(self, chunks: AsyncIterable[bytes], *, checkpoint: Checkpoint | None = None) -> int:
+        async for chunk in chunks:
+            self._content += chunk
+        if checkpoint is not None:
+            await checkpoint(await self.save())
+        return self.size
+
+    async def save(self) -> UploadState:
+        return UploadState(self.id, self.size, dict.fromkeys(self._algorithms, b""))
+
+    async def commit(self, digest: Digest) -> StoredBlob:
+        content = bytes(self._content)
+        await self.close()
+        await self._store.discard_upload(self.id)
+        actual = Digest.of(content, digest.algorithm)
+        if actual != digest:
+            raise DigestInvalid(
+                f"digest mismatch: expected {digest}, got {actual} after {len(content)} bytes",
+                expected=digest,
+                actual=actual,
+                size=len(content),
+            )
+        canonical = Digest.of(content)
+        self._store.blobs[canonical] = content
+        return StoredBlob(canonical, len(content), canonical)
+
+    async def cancel(self) -> None:
+        await self.close()
+        await self._store.discard_upload(self.id)
+
+    async def close(self) -> None:
+        self._store.writers.discard(self.id)
+
+
+async def _pieces(content: bytes) -> AsyncIterator[Piece]:
+    for first in range(0, len(content), READ_PIECE):
+        yield content[first : first + READ_PIECE]

@@ -1,0 +1,43 @@
+"""Threads for blocking disk work, and the translation of what the operating system raises there."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from entrepot.errors import StorageFull, Unavailable
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+T = TypeVar("T")
+
+
+class DiskThreads:
+    """Runs blocking functions away from the event loop."""
+
+    def __init__(self, count: int) -> None:
+        self._executor = ThreadPoolExecutor(count, thread_name_prefix="disk")
+
+    async def run(self, function: Callable[..., T], *args: object) -> T:
+        """Call ``function(*args)`` in a thread. An OSError comes out as StorageFull or Unavailable.
+
+        When the caller is cancelled the function still ends before this does, so that whoever cleans up does
+        not close a file under it.
+        """
+        work = asyncio.get_running_loop().run_in_executor(self._executor, function, *args)
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            await asyncio.wait({work})
+            raise
+        except OSError as error:
+            raise _translate(error) from error
+
+
+def _translate(error: OSError) -> Unavailable:
+    if error.errno in _FULL:
+        return StorageFull("no space left to store this; free some space and try again", errno=error.errno)
+    return Unavailable(f"the disk failed: {error.strerror}", errno=error.errno)
