@@ -1,0 +1,152 @@
+"""Kinds of values that settings have: sizes, addresses, URLs, paths. Only ``config`` uses them.
+
+Each parser raises ValueError with a message that says what was expected; ``load()`` adds the key, its
+origin and what came.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import unquote
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+
+KIB = 1024
+MIB = 1024 * KIB
+
+_UNITS = {
+    "": 1, "b": 1,
+    "kb": 1000, "mb": 1000**2, "gb": 1000**3, "tb": 1000**4,
+    "kib": KIB, "mib": MIB, "gib": 1024 * MIB, "tib": 1024**2 * MIB,
+}  # fmt: skip
+_SIZE = re.compile(r"([0-9]+)\s*([a-z]*)", re.ASCII)
+_LISTEN = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+)):([0-9]{1,5})", re.ASCII | re.IGNORECASE)
+
+# What this version does not have, by the scheme of its URL.
+_LATER = {"postgresql": "PostgreSQL", "postgres": "PostgreSQL", "s3": "S3"}
+
+
+@dataclass(frozen=True)
+class Flag:
+    """Marks a setting that a flag of ``entrepot serve`` sets, e.g. ``--listen``."""
+
+    name: str
+
+
+def _refuse_booleans(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("expected a whole number")
+    return value
+
+
+def _parse_size(value: Any) -> Any:
+    if not isinstance(value, str):
+        return _refuse_booleans(value)
+    match = _SIZE.fullmatch(value.strip().lower())
+    if not match or match[2] not in _UNITS:
+        raise ValueError('expected a number of bytes such as 4194304, "4MiB" or "1GB"')
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def _split_list(value: Any) -> Any:
+    """The environment has only text: there a list is written with commas."""
+    if isinstance(value, str):
+        return [item.strip() for item in value.split(",") if item.strip()]
+    return value
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Host, without the brackets of IPv6, and port of ``HOST:PORT``. Raises ValueError."""
+    match = _LISTEN.fullmatch(text)
+    if not match or not 1 <= int(match[3]) <= 65535:
+        raise ValueError("expected HOST:PORT with a port from 1 to 65535, e.g. 127.0.0.1:5000 or [::1]:5000")
+    return _checked_ipv6(match[1]) if match[1] else match[2], int(match[3])
+
+
+def _checked_ipv6(text: str) -> str:
+    try:
+        return str(ipaddress.IPv6Address(text))
+    except ValueError:
+        raise ValueError("expected an IPv6 address between the brackets, e.g. [::1]:5000") from None
+
+
+def _check_address(text: str) -> str:
+    split_address(text)
+    return text
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` reaches this computer only: localhost, 127.0.0.0/8, ::1."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def sqlite_path(url: str, *, root: Path) -> Path:
+    """The file of a ``sqlite:///`` URL: below ``root``, with a fourth slash absolute. Raises ValueError."""
+    path = _path_of(url, "sqlite", expected="sqlite:///FILE, or sqlite:////FOLDER/FILE outside the root folder")
+    if path == ":memory:":
+        raise ValueError("expected a file, because all workers share the database")
+    return root / path
+
+
+def folder_path(url: str) -> Path:
+    """The folder of a ``file:///`` URL. Raises ValueError."""
+    return Path("/" + unquote(_path_of(url, "file", expected="file:///FOLDER")))
+
+
+def _path_of(url: str, scheme: str, *, expected: str) -> str:
+    came = url.partition(":")[0].partition("+")[0].lower()
+    if came in _LATER:
+        raise ValueError(f"expected {expected}: this version does not have {_LATER[came]} yet")
+    path = url.removeprefix(f"{scheme}:///")
+    if path in ("", url) or any(character in path for character in "?#\0"):
+        raise ValueError(f"expected {expected}")
+    return path
+
+
+def _check_database(url: str) -> str:
+    if url:
+        sqlite_path(url, root=Path())
+    return url
+
+
+def _check_store(url: str) -> str:
+    if url:
+        folder_path(url)
+    return url
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+def _existing_file(value: Any) -> Any:
+    if value is None or value == "":
+        return None
+    path = Path(value).expanduser().absolute()
+    if not path.is_file():
+        raise ValueError("expected a file that exists")
+    return path
+
+
+Whole = Annotated[int, BeforeValidator(_refuse_booleans)]
+Bytes = Annotated[
+    int,
+    BeforeValidator(_parse_size),
+    WithJsonSchema({"type": ["integer", "string"], "pattern": "^[0-9]+ *([KMGTkmgt][Ii]?)?[Bb]?$"}),
+]
+Seconds = Annotated[float, BeforeValidator(_refuse_booleans), Field(allow_inf_nan=False)]
+Patterns = Annotated[tuple[str, ...], BeforeValidator(_split_list)]
+Address = Annotated[str, AfterValidator(_check_address)]
+DatabaseUrl = Annotated[str, AfterValidator(_check_database)]
+StoreUrl = Annotated[str, AfterValidator(_check_store)]
+Folder = Annotated[Path, AfterValidator(_absolute)]
+OptionalFile = Annotated[Path | None, BeforeValidator(_existing_file)]
