@@ -13,6 +13,7 @@ import codecs
 import json
 import math
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -52,6 +53,7 @@ MAX_DEPTH = 64  # levels of objects and arrays; real manifests have five
 
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}")
 _A_MEDIA_TYPE = "a media type such as application/vnd.oci.image.config.v1+json"
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _INT64 = range(-(2**63), 2**63)
 
 
@@ -121,9 +123,7 @@ def _read_image(document: dict[str, Any], media_type: str, content: bytes, stric
     if strict and config.media_type == OCI_EMPTY and artifact_type is None:
         _refuse("artifactType", f"a media type, because config is {OCI_EMPTY}", None)
     annotations = _annotations(document, "annotations")
-    return Manifest(
-        media_type, content, config.media_type, artifact_type, _subject(document), blobs, (), annotations
-    )
+    return Manifest(media_type, content, config.media_type, artifact_type, _subject(document), blobs, (), annotations)
 
 
 def _read_index(document: dict[str, Any], media_type: str, content: bytes) -> Manifest:
@@ -286,7 +286,7 @@ def _check_depth(document: dict[str, Any], text: str) -> None:
 
 
 def _check_surrogates(document: dict[str, Any], text: str) -> None:
-    if "\\u" not in text:
+    if not _SURROGATE_ESCAPE.search(text):
         return
     try:
         json.dumps(document, ensure_ascii=False).encode()
@@ -298,9 +298,8 @@ def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     # Of a name that comes twice, one parser sees the first value and the next one the last.
     members = dict(pairs)
     if len(members) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        _invalid("document", "free of repeated names", f"{_show(twice)} twice")
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        _invalid("document", "free of repeated names", f"{_show(twice)} more than once")
     return members
 
 
