@@ -19,6 +19,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    text,
 )
 
 METADATA = MetaData()
@@ -83,7 +84,14 @@ manifests = Table(
     _column("created_at", BigInteger),
     _column("content", LargeBinary),
     Index("manifests_digest", "repository_id", "digest", unique=True),
-    Index("manifests_subject", "repository_id", "subject", "digest"),
+    Index(
+        "manifests_subject",
+        "repository_id",
+        "subject",
+        "digest",
+        sqlite_where=text("subject IS NOT NULL"),
+        postgresql_where=text("subject IS NOT NULL"),
+    ),
 )
 
 # What a manifest names: config, layers, children of an index. Not its subject, which it does not keep alive.

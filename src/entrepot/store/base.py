@@ -37,6 +37,11 @@ class UploadState:
     offset: int = 0
     hashes: dict[str, bytes] = field(default_factory=dict)
 
+    @classmethod
+    def empty(cls, upload_id: str, algorithm: str) -> UploadState:
+        """The state of an upload that has no bytes yet and is to be hashed with ``algorithm``, and sha256."""
+        return cls(upload_id, 0, dict.fromkeys((CANONICAL, algorithm), b""))
+
 
 Piece = bytes | bytearray
 Checkpoint = Callable[[UploadState], Awaitable[None]]
@@ -44,6 +49,10 @@ Checkpoint = Callable[[UploadState], Awaitable[None]]
 
 class Upload(Protocol):
     """Bytes on their way in: invisible until ``commit``, and with one writer at a time."""
+
+    @property
+    def id(self) -> str:
+        """A UUID."""
 
     @property
     def size(self) -> int:

@@ -1,0 +1,51 @@
+"""Operations that list: tags, repositories, search."""
+
+from __future__ import annotations
+
+from sqlalchemy import bindparam, select
+
+from entrepot.metadata.base import Operation
+from entrepot.metadata.schema import repositories, tags
+from entrepot.metadata.statements import find_repository
+from entrepot.reference import RepositoryName
+
+SELECT_TAGS = (
+    select(tags.c.name)
+    .where(tags.c.repository_id == bindparam("repository_id"), tags.c.name > bindparam("last"))
+    .order_by(tags.c.name)
+    .limit(bindparam("limit"))
+)
+
+SELECT_REPOSITORIES = (
+    select(repositories.c.name)
+    .where(repositories.c.name > bindparam("last"))
+    .order_by(repositories.c.name)
+    .limit(bindparam("limit"))
+)
+
+SEARCH_REPOSITORIES = (
+    select(repositories.c.name)
+    .where(repositories.c.name.like(bindparam("pattern"), escape="\\"))
+    .order_by(repositories.c.name)
+    .limit(bindparam("limit"))
+)
+
+
+def list_tags(repository: RepositoryName, *, last: str, limit: int) -> Operation[list[str]]:
+    """Tags after ``last``, in byte order. Raises RepositoryUnknown."""
+    repository_id = yield from find_repository(repository)
+    rows = yield SELECT_TAGS, {"repository_id": repository_id, "last": last, "limit": limit}
+    return [row[0] for row in rows]
+
+
+def list_repositories(*, last: str, limit: int) -> Operation[list[str]]:
+    """Names of repositories after ``last``, in byte order."""
+    rows = yield SELECT_REPOSITORIES, {"last": last, "limit": limit}
+    return [row[0] for row in rows]
+
+
+def search_repositories(text: str, *, limit: int) -> Operation[list[str]]:
+    """Names that contain ``text``, in byte order."""
+    literal = text.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    rows = yield SEARCH_REPOSITORIES, {"pattern": f"%{literal}%", "limit": limit}
+    return [row[0] for row in rows]

@@ -1,0 +1,357 @@
+"""Operations on manifests, tags and referrers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam, func, select
+
+from entrepot.digest import Digest
+from entrepot.errors import (
+    ManifestBlobUnknown,
+    ManifestInvalid,
+    ManifestUnknown,
+    PreconditionFailed,
+    RegistryError,
+    RegistryErrors,
+)
+from entrepot.manifest import Descriptor, Manifest
+from entrepot.metadata.base import Operation, Row
+from entrepot.metadata.schema import blobs, edges, links, manifests, repositories, tags
+from entrepot.metadata.statements import (
+    DELETE_REPOSITORY_IF_EMPTY,
+    absent,
+    find_repository,
+    make_repository,
+    upsert,
+)
+from entrepot.reference import RepositoryName, Tag
+
+_AT_ONCE = 500  # parameters of one IN list
+
+_HEAD = (manifests.c.digest, manifests.c.media_type, manifests.c.size)
+_by_digest = (
+    (repositories.c.name == bindparam("name")) & (manifests.c.digest == bindparam("reference"))
+)  # fmt: skip
+_by_tag = (repositories.c.name == bindparam("name")) & (tags.c.name == bindparam("reference"))
+_from_digest = repositories.join(manifests, manifests.c.repository_id == repositories.c.id)
+_from_tag = repositories.join(tags, tags.c.repository_id == repositories.c.id).join(
+    manifests, manifests.c.id == tags.c.manifest_id
+)
+
+SELECT_BY_DIGEST = select(*_HEAD, manifests.c.content).select_from(_from_digest).where(_by_digest)
+SELECT_BY_TAG = select(*_HEAD, manifests.c.content).select_from(_from_tag).where(_by_tag)
+SELECT_HEAD_BY_DIGEST = select(*_HEAD).select_from(_from_digest).where(_by_digest)
+SELECT_HEAD_BY_TAG = select(*_HEAD).select_from(_from_tag).where(_by_tag)
+
+SELECT_LINKED_SIZES = (
+    select(links.c.digest, blobs.c.size)
+    .join_from(links, blobs, blobs.c.id == links.c.blob_id)
+    .where(
+        links.c.repository_id == bindparam("repository_id"),
+        links.c.digest.in_(bindparam("digests", expanding=True)),
+        blobs.c.location.is_not(None),
+    )
+)
+SELECT_MANIFEST_SIZES = select(manifests.c.digest, manifests.c.size).where(
+    manifests.c.repository_id == bindparam("repository_id"),
+    manifests.c.digest.in_(bindparam("digests", expanding=True)),
+)
+
+_insert_manifest = upsert(manifests).values(
+    repository_id=bindparam("repository_id"),
+    digest=bindparam("digest"),
+    media_type=bindparam("media_type"),
+    size=bindparam("size"),
+    content=bindparam("content"),
+    subject=bindparam("subject"),
+    artifact_type=bindparam("artifact_type"),
+    referrer=bindparam("referrer"),
+    created_at=bindparam("now"),
+)
+# The same bytes pushed again may come under another Content-Type; the last one counts.
+INSERT_MANIFEST = _insert_manifest.on_conflict_do_update(
+    index_elements=["repository_id", "digest"],
+    set_={name: _insert_manifest.excluded[name] for name in ("media_type", "subject", "artifact_type", "referrer")},
+).returning(manifests.c.id)
+
+INSERT_EDGE = (
+    upsert(edges).values(manifest_id=bindparam("manifest_id"), digest=bindparam("digest")).on_conflict_do_nothing()
+)
+
+SELECT_TAG_DIGEST = (
+    select(manifests.c.digest)
+    .join_from(tags, manifests, manifests.c.id == tags.c.manifest_id)
+    .where(tags.c.repository_id == bindparam("repository_id"), tags.c.name == bindparam("tag"))
+)
+
+_insert_tag = upsert(tags).values(
+    repository_id=bindparam("repository_id"),
+    name=bindparam("tag"),
+    manifest_id=bindparam("manifest_id"),
+    updated_at=bindparam("now"),
+)
+PUT_TAG = _insert_tag.on_conflict_do_update(
+    index_elements=["repository_id", "name"],
+    set_={"manifest_id": _insert_tag.excluded.manifest_id, "updated_at": _insert_tag.excluded.updated_at},
+)
+
+DELETE_MANIFEST = (
+    sa.delete(manifests)
+    .where(manifests.c.repository_id == bindparam("repository_id"), manifests.c.digest == bindparam("digest"))
+    .returning(manifests.c.id)
+)
+DELETE_TAG = (
+    sa.delete(tags)
+    .where(tags.c.repository_id == bindparam("repository_id"), tags.c.name == bindparam("tag"))
+    .returning(tags.c.name)
+)
+
+_from_referrers = repositories.join(manifests, manifests.c.repository_id == repositories.c.id)
+_refers = (repositories.c.name == bindparam("name")) & (manifests.c.subject == bindparam("subject"))
+_is_of_type = manifests.c.artifact_type == bindparam("artifact_type")
+
+SELECT_REFERRER_SIZES = (
+    select(manifests.c.digest, func.length(manifests.c.referrer))
+    .select_from(_from_referrers)
+    .where(_refers, manifests.c.digest > bindparam("last"))
+    .order_by(manifests.c.digest)
+    .limit(bindparam("limit"))
+)
+SELECT_REFERRERS = (
+    select(manifests.c.referrer)
+    .select_from(_from_referrers)
+    .where(_refers, manifests.c.digest > bindparam("last"), manifests.c.digest <= bindparam("until"))
+    .order_by(manifests.c.digest)
+)
+SELECT_REFERRER_SIZES_OF_TYPE = SELECT_REFERRER_SIZES.where(_is_of_type)
+SELECT_REFERRERS_OF_TYPE = SELECT_REFERRERS.where(_is_of_type)
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestHead:
+    """What HEAD tells of a manifest; ``size`` in bytes."""
+
+    digest: Digest
+    media_type: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredManifest:
+    """A manifest as it was pushed: its exact bytes and the media type they came under."""
+
+    digest: Digest
+    media_type: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ReferrersPage:
+    """Descriptors as JSON text, and the digest to go on after; None at the end."""
+
+    descriptors: list[str]
+    last: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TagCondition:
+    """What must hold of a tag before it is moved: that it is not there, or points to one of ``digests``."""
+
+    must_be_absent: bool = False
+    digests: frozenset[str] | None = None
+
+
+def find_manifest(repository: RepositoryName, reference: Tag | Digest) -> Operation[StoredManifest]:
+    """Raises ManifestUnknown or RepositoryUnknown."""
+    statement = SELECT_BY_DIGEST if isinstance(reference, Digest) else SELECT_BY_TAG
+    rows = yield statement, {"name": repository, "reference": reference}
+    if rows:
+        digest, media_type, _, content = rows[0]
+        return StoredManifest(Digest(digest), media_type, content)
+    raise (yield from absent(repository, _unknown(repository, reference)))
+
+
+def find_manifest_head(repository: RepositoryName, reference: Tag | Digest) -> Operation[ManifestHead]:
+    """As ``find_manifest``, without the content."""
+    statement = SELECT_HEAD_BY_DIGEST if isinstance(reference, Digest) else SELECT_HEAD_BY_TAG
+    rows = yield statement, {"name": repository, "reference": reference}
+    if rows:
+        digest, media_type, size = rows[0]
+        return ManifestHead(Digest(digest), media_type, size)
+    raise (yield from absent(repository, _unknown(repository, reference)))
+
+
+def put_manifest(
+    repository: RepositoryName,
+    digest: Digest,
+    manifest: Manifest,
+    names: Sequence[Tag],
+    now: int,
+    *,
+    condition: TagCondition | None = None,
+    allow_missing: bool = False,
+) -> Operation[None]:
+    """Store a manifest and let ``names`` point to it.
+
+    Raises RegistryErrors with one ManifestBlobUnknown for each absent child (unless ``allow_missing``) and one
+    ManifestInvalid for each whose size is not as stated; PreconditionFailed when ``condition`` does not hold.
+    """
+    repository_id = yield from make_repository(repository, now)
+    if condition is not None:
+        yield from _require(condition, repository_id, names)
+    yield from _require_children(repository, repository_id, manifest, allow_missing=allow_missing)
+    rows = yield INSERT_MANIFEST, _values(repository_id, digest, manifest, now)
+    manifest_id: int = rows[0][0]
+    for child in {child.digest for child in (*manifest.blobs, *manifest.manifests)}:
+        yield INSERT_EDGE, {"manifest_id": manifest_id, "digest": child}
+    for tag in names:
+        yield PUT_TAG, {"repository_id": repository_id, "tag": tag, "manifest_id": manifest_id, "now": now}
+
+
+def delete_manifest(repository: RepositoryName, digest: Digest) -> Operation[None]:
+    """Delete a manifest with all tags that point to it. Raises ManifestUnknown or RepositoryUnknown."""
+    repository_id = yield from find_repository(repository)
+    rows = yield DELETE_MANIFEST, {"repository_id": repository_id, "digest": digest}
+    if not rows:
+        raise _unknown(repository, digest)
+    yield DELETE_REPOSITORY_IF_EMPTY, {"repository_id": repository_id}
+
+
+def delete_tag(repository: RepositoryName, tag: Tag) -> Operation[None]:
+    """Delete a tag and leave its manifest. Raises ManifestUnknown or RepositoryUnknown."""
+    repository_id = yield from find_repository(repository)
+    rows = yield DELETE_TAG, {"repository_id": repository_id, "tag": tag}
+    if not rows:
+        raise _unknown(repository, tag)
+
+
+def list_referrers(
+    repository: RepositoryName,
+    subject: Digest,
+    artifact_type: str | None,
+    *,
+    last: str,
+    limit: int,
+    most_bytes: int,
+) -> Operation[ReferrersPage]:
+    """Manifests with that subject, by digest, after the digest ``last``; at most ``limit``, and one at least."""
+    sizes, contents = SELECT_REFERRER_SIZES, SELECT_REFERRERS
+    values: dict[str, Any] = {"name": repository, "subject": subject, "last": last}
+    if artifact_type is not None:
+        sizes, contents = SELECT_REFERRER_SIZES_OF_TYPE, SELECT_REFERRERS_OF_TYPE
+        values["artifact_type"] = artifact_type
+    rows = yield sizes, {**values, "limit": limit + 1}
+    fitting = _fitting(rows[:limit], most_bytes)
+    if not fitting:
+        return ReferrersPage([], None)
+    until: str = fitting[-1][0]
+    found = yield contents, {**values, "until": until}
+    return ReferrersPage([row[0] for row in found], until if len(fitting) < len(rows) else None)
+
+
+def _fitting(rows: Sequence[Row], most_bytes: int) -> Sequence[Row]:
+    total = 0
+    for count, (_, size) in enumerate(rows):
+        total += size
+        if total > most_bytes and count > 0:
+            return rows[:count]
+    return rows
+
+
+def referrer_descriptor(digest: Digest, manifest: Manifest) -> dict[str, Any]:
+    """The entry of a referrers list (distribution-spec, "Listing Referrers")."""
+    descriptor: dict[str, Any] = {
+        "mediaType": manifest.media_type,
+        "digest": digest,
+        "size": len(manifest.content),
+    }
+    if manifest.referrer_artifact_type:
+        descriptor["artifactType"] = manifest.referrer_artifact_type
+    if manifest.annotations:
+        descriptor["annotations"] = manifest.annotations
+    return descriptor
+
+
+def _values(repository_id: int, digest: Digest, manifest: Manifest, now: int) -> dict[str, Any]:
+    return {
+        "repository_id": repository_id,
+        "digest": digest,
+        "media_type": manifest.media_type,
+        "size": len(manifest.content),
+        "content": manifest.content,
+        "subject": manifest.subject.digest if manifest.subject else None,
+        "artifact_type": manifest.referrer_artifact_type if manifest.subject else None,
+        "referrer": json.dumps(referrer_descriptor(digest, manifest)) if manifest.subject else None,
+        "now": now,
+    }
+
+
+def _require(condition: TagCondition, repository_id: int, names: Sequence[Tag]) -> Operation[None]:
+    for tag in names:
+        rows = yield SELECT_TAG_DIGEST, {"repository_id": repository_id, "tag": tag}
+        current = rows[0][0] if rows else None
+        if condition.must_be_absent and current is not None:
+            raise PreconditionFailed(f"tag {tag} is already there, at {current}", tag=tag, current=current)
+        if condition.digests is not None and current not in condition.digests:
+            raise PreconditionFailed(
+                f"tag {tag} points to {current or 'nothing'}, not to what If-Match names", tag=tag, current=current
+            )
+
+
+def _require_children(
+    repository: RepositoryName, repository_id: int, manifest: Manifest, *, allow_missing: bool
+) -> Operation[None]:
+    linked = yield from _sizes(SELECT_LINKED_SIZES, repository_id, manifest.blobs)
+    errors = list(_faults(repository, manifest.blobs, linked, "blob", allow_missing=allow_missing))
+    children = yield from _sizes(SELECT_MANIFEST_SIZES, repository_id, manifest.manifests)
+    # build caches keep layers in an index, so what is no manifest may still be a blob
+    others = [child for child in manifest.manifests if child.digest not in children]
+    children |= yield from _sizes(SELECT_LINKED_SIZES, repository_id, others)
+    errors += _faults(repository, manifest.manifests, children, "manifest", allow_missing=allow_missing)
+    if errors:
+        raise RegistryErrors(errors)
+
+
+def _sizes(statement: Any, repository_id: int, children: Sequence[Descriptor]) -> Operation[dict[str, int]]:
+    digests = list({child.digest for child in children})
+    sizes: dict[str, int] = {}
+    for first in range(0, len(digests), _AT_ONCE):
+        part = digests[first : first + _AT_ONCE]
+        rows = yield statement, {"repository_id": repository_id, "digests": part}
+        sizes.update((row[0], row[1]) for row in rows)
+    return sizes
+
+
+def _faults(
+    repository: RepositoryName,
+    children: Sequence[Descriptor],
+    sizes: dict[str, int],
+    kind: str,
+    *,
+    allow_missing: bool,
+) -> Iterator[RegistryError]:
+    for digest, stated in {child.digest: child.size for child in children}.items():
+        actual = sizes.get(digest)
+        if actual is None and not allow_missing:
+            yield ManifestBlobUnknown(
+                f"the manifest names {kind} {digest}, which is not in {repository}; push it first",
+                name=repository,
+                digest=digest,
+            )
+        elif actual is not None and actual != stated:
+            yield ManifestInvalid(
+                f"the manifest says {digest} has {stated} bytes; it has {actual}",
+                digest=digest,
+                expected=actual,
+                actual=stated,
+            )
+
+
+def _unknown(repository: RepositoryName, reference: Tag | Digest) -> ManifestUnknown:
+    kind = "manifest" if isinstance(reference, Digest) else "tag"
+    return ManifestUnknown(f"no {kind} {reference} in {repository}", name=repository, reference=reference)

@@ -1,0 +1,70 @@
+"""Brings a database to the tables this version needs."""
+
+from __future__ import annotations
+
+import fcntl
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from entrepot.errors import Unavailable
+from entrepot.metadata.sqlite import translated
+
+HEAD = "0001"
+_SCRIPTS = Path(__file__).parent / "migrations"
+
+
+def upgrade_sqlite(path: Path) -> None:
+    """Create the file, or run the migrations it lacks. Safe when several processes do it at once.
+
+    Raises Unavailable when the file was written by a later version.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(path), translated():
+        current = _revision(path)
+        if current == HEAD:
+            return
+        if current is not None and current > HEAD:
+            raise Unavailable(
+                f"{path} was written by a later version of entrepot (its tables are at {current}, this version "
+                f"knows up to {HEAD}); install that version",
+                revision=current,
+                known=HEAD,
+            )
+        _run_migrations(path)
+
+
+def _revision(path: Path) -> str | None:
+    if not path.exists():
+        return None
+    with closing(sqlite3.connect(path)) as connection:
+        try:
+            rows = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+        except sqlite3.OperationalError:
+            return None
+    return rows[0][0] if rows else None
+
+
+def _run_migrations(path: Path) -> None:
+    # Alembic takes half a second to import, and is needed on the first start of a version only.
+    from alembic import command
+    from alembic.config import Config
+    from sqlalchemy import create_engine
+
+    config = Config()
+    config.set_main_option("script_location", str(_SCRIPTS))
+    engine = create_engine(f"sqlite:///{path}")
+    try:
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, HEAD)
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    with open(f"{path}.lock", "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,230 @@
+"""Metadata in one SQLite file that any number of processes of one machine share.
+
+Reads run on the event loop, on a connection of their own: microseconds each, and never blocked by a writer
+(WAL). Writes go through one thread per process, which takes everything that waits into one transaction, so
+that many small writes share one sync. Between processes a file lock makes the order fair; SQLite's own way
+of waiting is to sleep and try again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from entrepot.errors import Corrupt, DatabaseBusy, StorageFull, Unavailable
+from entrepot.metadata.base import Operation, Row, Statement
+from entrepot.metadata.compiled import Compiler
+
+BUSY_SECONDS = 30.0
+MOST_IN_ONE_TRANSACTION = 64
+
+_PRAGMAS = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA cache_size = -8192",  # KiB
+    "PRAGMA temp_store = MEMORY",
+)
+
+T = TypeVar("T")
+Commit = Callable[[sqlite3.Connection], None]
+
+
+def commit(connection: sqlite3.Connection) -> None:
+    """End the transaction; when this returns it is on the disk. Fault injectors take this one's place."""
+    connection.execute("COMMIT")
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    operation: Operation[Any]
+    durable: bool
+    done: asyncio.Future[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    job: _Job
+    result: Any = None
+    error: BaseException | None = None
+
+
+class SqliteMetadata:
+    """Metadata in the SQLite file at ``path``, whose tables must be there (see ``migrate``)."""
+
+    def __init__(self, path: Path, *, commit: Commit = commit) -> None:
+        self._path = path
+        self._commit = commit
+        self._compile = Compiler()
+        self._reader = self._connect()
+        self._much = ThreadPoolExecutor(1, thread_name_prefix="sqlite-read")
+        self._much_reader: sqlite3.Connection | None = None
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._writer = threading.Thread(target=self._write_all, name="sqlite-write", daemon=True)
+        self._writer.start()
+
+    def _connect(self) -> sqlite3.Connection:
+        with translated():
+            connection = sqlite3.connect(
+                self._path,
+                timeout=BUSY_SECONDS,
+                isolation_level=None,  # we say BEGIN ourselves
+                check_same_thread=False,
+                cached_statements=256,
+            )
+            for pragma in _PRAGMAS:
+                connection.execute(pragma)
+            return connection
+
+    async def read(self, operation: Operation[T]) -> T:
+        return self._drive(self._reader, operation)
+
+    async def read_much(self, operation: Operation[T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._much, self._read_there, operation)
+
+    def _read_there(self, operation: Operation[T]) -> T:
+        if self._much_reader is None:
+            self._much_reader = self._connect()
+        return self._drive(self._much_reader, operation)
+
+    async def write(self, operation: Operation[T], *, durable: bool = True) -> T:
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._jobs.put(_Job(operation, durable, done))
+        return await done
+
+    async def check(self) -> None:
+        with translated():
+            self._reader.execute("SELECT 1 FROM repositories LIMIT 1").fetchall()
+
+    async def close(self) -> None:
+        self._jobs.put(None)
+        await asyncio.to_thread(self._writer.join)
+        self._much.shutdown()
+        self._reader.close()
+        if self._much_reader is not None:
+            self._much_reader.close()
+
+    def _drive(self, connection: sqlite3.Connection, operation: Operation[T]) -> T:
+        with translated():
+            try:
+                statement = next(operation)
+                while True:
+                    statement = operation.send(self._execute(connection, statement))
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+
+    def _execute(self, connection: sqlite3.Connection, statement: Statement) -> list[Row]:
+        text, values = self._compile(*statement)
+        return connection.execute(text, values).fetchall()
+
+    def _write_all(self) -> None:
+        connection = self._connect()
+        lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            while (job := self._jobs.get()) is not None:
+                batch, is_last = self._with_waiting(job)
+                with _locked(lock):
+                    outcomes = self._run(connection, batch)
+                _tell(outcomes)
+                if is_last:
+                    break
+        finally:
+            os.close(lock)
+            connection.close()
+
+    def _with_waiting(self, first: _Job) -> tuple[list[_Job], bool]:
+        batch = [first]
+        with suppress(queue.Empty):
+            while len(batch) < MOST_IN_ONE_TRANSACTION:
+                job = self._jobs.get_nowait()
+                if job is None:
+                    return batch, True
+                batch.append(job)
+        return batch, False
+
+    def _run(self, connection: sqlite3.Connection, batch: list[_Job]) -> list[_Outcome]:
+        try:
+            with translated():
+                durable = any(job.durable for job in batch)
+                connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+                connection.execute("BEGIN IMMEDIATE")
+                outcomes = [self._run_one(connection, job) for job in batch]
+                self._commit(connection)
+                return outcomes
+        except Exception as error:
+            _roll_back(connection)
+            return [_Outcome(job, error=error) for job in batch]
+
+    def _run_one(self, connection: sqlite3.Connection, job: _Job) -> _Outcome:
+        connection.execute("SAVEPOINT one")
+        try:
+            result = self._drive(connection, job.operation)
+        except Exception as error:
+            connection.execute("ROLLBACK TO one")
+            connection.execute("RELEASE one")
+            return _Outcome(job, error=error)
+        connection.execute("RELEASE one")
+        return _Outcome(job, result)
+
+
+def _tell(outcomes: list[_Outcome]) -> None:
+    with suppress(RuntimeError):  # the event loop was closed meanwhile: nobody is waiting
+        outcomes[0].job.done.get_loop().call_soon_threadsafe(_settle, outcomes)
+
+
+def _settle(outcomes: list[_Outcome]) -> None:
+    for outcome in outcomes:
+        if outcome.job.done.done():  # its waiter was cancelled
+            continue
+        if outcome.error is not None:
+            outcome.job.done.set_exception(outcome.error)
+        else:
+            outcome.job.done.set_result(outcome.result)
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+
+
+@contextmanager
+def _locked(fd: int) -> Iterator[None]:
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(fd, fcntl.LOCK_UN)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Let SQLite's errors out as ours."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise _translate(error) from error
+
+
+def _translate(error: sqlite3.DatabaseError) -> Exception:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return StorageFull("no space left to record this; free some space and try again", database=str(error))
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return DatabaseBusy(f"the database was busy for {BUSY_SECONDS:.0f} seconds", database=str(error))
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return Corrupt(f"the database is damaged: {error}", database=str(error))
+    if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+        return Unavailable(f"the database cannot be read or written: {error}", database=str(error))
+    return error

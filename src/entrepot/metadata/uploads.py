@@ -1,0 +1,110 @@
+"""Operations on uploads in progress."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam, func, select
+
+from entrepot.errors import TooManyUploads, UploadUnknown
+from entrepot.metadata.base import Operation
+from entrepot.metadata.schema import uploads
+from entrepot.reference import RepositoryName
+from entrepot.store.base import UploadState
+
+COUNT_UPLOADS = select(func.count()).select_from(uploads).where(uploads.c.repository == bindparam("repository"))
+INSERT_UPLOAD = sa.insert(uploads).values(
+    id=bindparam("id"), repository=bindparam("repository"), state=bindparam("state"), updated_at=bindparam("now")
+)
+SELECT_UPLOAD = select(uploads.c.state).where(
+    uploads.c.id == bindparam("id"), uploads.c.repository == bindparam("repository")
+)
+UPDATE_UPLOAD = (
+    sa.update(uploads)
+    .where(uploads.c.id == bindparam("upload_id"))
+    .values(state=bindparam("new_state"), updated_at=bindparam("now"))
+    .returning(uploads.c.id)
+)
+DELETE_UPLOAD = sa.delete(uploads).where(uploads.c.id == bindparam("id")).returning(uploads.c.id)
+SELECT_EXPIRED = (
+    select(uploads.c.id)
+    .where(uploads.c.updated_at < bindparam("before"))
+    .order_by(uploads.c.updated_at)
+    .limit(bindparam("limit"))
+)
+SELECT_UPLOAD_EXISTS = select(uploads.c.updated_at).where(uploads.c.id == bindparam("id"))
+
+
+@dataclass(frozen=True, slots=True)
+class UploadFound:
+    """An upload's state; ``algorithm`` is the one it was announced for."""
+
+    state: UploadState
+    algorithm: str
+
+
+def begin_upload(
+    repository: RepositoryName, state: UploadState, algorithm: str, now: int, *, most: int
+) -> Operation[None]:
+    """Record a new upload. Raises TooManyUploads when the repository has ``most`` of them."""
+    rows = yield COUNT_UPLOADS, {"repository": repository}
+    if rows[0][0] >= most:
+        raise TooManyUploads(
+            f"{repository} has {rows[0][0]} uploads open, the most it may have; finish or cancel some",
+            retry_after_seconds=60,
+            name=repository,
+            most=most,
+        )
+    values = {"id": state.id, "repository": repository, "state": _encode(state, algorithm), "now": now}
+    yield INSERT_UPLOAD, values
+
+
+def find_upload(repository: RepositoryName, upload_id: str) -> Operation[UploadFound]:
+    """Raises UploadUnknown, also for an upload of another repository."""
+    rows = yield SELECT_UPLOAD, {"id": upload_id, "repository": repository}
+    if not rows:
+        raise UploadUnknown(
+            f"no upload {upload_id} in {repository}: it was finished or cancelled, has expired, or was never begun",
+            name=repository,
+            upload=upload_id,
+        )
+    return _decode(upload_id, rows[0][0])
+
+
+def save_upload(state: UploadState, algorithm: str, now: int) -> Operation[None]:
+    """Record how far an upload has come. Raises UploadUnknown when it has ended meanwhile."""
+    rows = yield UPDATE_UPLOAD, {"upload_id": state.id, "new_state": _encode(state, algorithm), "now": now}
+    if not rows:
+        raise UploadUnknown(f"upload {state.id} has ended meanwhile", upload=state.id)
+
+
+def end_upload(upload_id: str) -> Operation[bool]:
+    """Forget an upload; False when there was none."""
+    rows = yield DELETE_UPLOAD, {"id": upload_id}
+    return bool(rows)
+
+
+def expired_uploads(*, before: int, limit: int) -> Operation[list[str]]:
+    """Ids of uploads that nobody has touched since ``before``, the oldest first."""
+    rows = yield SELECT_EXPIRED, {"before": before, "limit": limit}
+    return [row[0] for row in rows]
+
+
+def upload_exists(upload_id: str) -> Operation[bool]:
+    """Whether an upload of that id is open in any repository."""
+    rows = yield SELECT_UPLOAD_EXISTS, {"id": upload_id}
+    return bool(rows)
+
+
+def _encode(state: UploadState, algorithm: str) -> str:
+    hashes = {name: saved.hex() for name, saved in state.hashes.items()}
+    return json.dumps({"offset": state.offset, "hashes": hashes, "algorithm": algorithm})
+
+
+def _decode(upload_id: str, text: str) -> UploadFound:
+    values: dict[str, Any] = json.loads(text)
+    hashes = {name: bytes.fromhex(saved) for name, saved in values["hashes"].items()}
+    return UploadFound(UploadState(upload_id, values["offset"], hashes), values["algorithm"])

@@ -1,0 +1,1 @@
+"""Repositories, wherever they live. ``base`` is the contract, its siblings fulfil it."""

@@ -1,0 +1,217 @@
+"""A repository kept here: a BlobStore for the bytes and Metadata for the names. Every rule of a push is here."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from entrepot.digest import CANONICAL, Digest
+from entrepot.errors import DigestInvalid, ManifestTooLarge
+from entrepot.manifest import Manifest, parse_manifest
+from entrepot.metadata import blobs, listings, manifests
+from entrepot.metadata.base import Metadata
+from entrepot.metadata.manifests import ManifestHead, StoredManifest, TagCondition
+from entrepot.reference import RepositoryName, Tag
+from entrepot.repositories.base import Chunk, Page, PushedManifest
+from entrepot.repositories.local_uploads import LocalUploads, Now
+from entrepot.store.base import BlobStore, Piece, StoredBlob
+
+REFERRERS_PER_PAGE = 1000
+REFERRERS_BYTES_PER_PAGE = 3 * 1024 * 1024  # an index of more than 4 MiB would be refused by clients
+_PARSE_IN_THREAD = 128 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a registry accepts; sizes in bytes, 0 for no limit."""
+
+    manifest_bytes: int = 4 * 1024 * 1024
+    upload_bytes: int = 0
+    uploads_per_repository: int = 1000
+    allow_missing_children: tuple[str, ...] = ()
+    allow_unknown_types: bool = False
+    require_artifact_type: bool = False
+    protect_used_blobs: bool = False
+
+    def may_lack_children(self, name: RepositoryName) -> bool:
+        """Whether manifests of this repository may name what is not there."""
+        return any(fnmatchcase(name, pattern) for pattern in self.allow_missing_children)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalBlob:
+    """A blob in our store."""
+
+    digest: Digest
+    stored: StoredBlob
+    store: BlobStore
+
+    @property
+    def size(self) -> int:
+        return self.stored.size
+
+    def open(self, *, start: int = 0, end: int | None = None) -> AbstractAsyncContextManager[AsyncIterator[Piece]]:
+        return self.store.open(self.stored.location, start=start, end=end)
+
+
+class LocalRepository:
+    """A Repository over a BlobStore and Metadata. Cheap to make: one is made for each request."""
+
+    def __init__(self, name: RepositoryName, store: BlobStore, metadata: Metadata, rules: Rules, now: Now) -> None:
+        self.name = name
+        self._store = store
+        self._metadata = metadata
+        self._rules = rules
+        self._now = now
+
+    @property
+    def _uploads(self) -> LocalUploads:
+        rules = self._rules
+        return LocalUploads(
+            self.name,
+            self._store,
+            self._metadata,
+            self._now,
+            most=rules.uploads_per_repository,
+            most_bytes=rules.upload_bytes,
+        )
+
+    async def find_blob(self, digest: Digest) -> LocalBlob:
+        found = await self._metadata.read(blobs.find_blob(self.name, digest))
+        return LocalBlob(digest, found.stored, self._store)
+
+    async def put_blob(self, digest: Digest, chunk: Chunk) -> LocalBlob:
+        return LocalBlob(digest, await self._uploads.put(digest, chunk), self._store)
+
+    async def mount_blob(self, digest: Digest, source: RepositoryName | None) -> LocalBlob | None:
+        found = await self._metadata.write(blobs.mount_blob(self.name, digest, source, self._now()))
+        return LocalBlob(digest, found.stored, self._store) if found else None
+
+    async def delete_blob(self, digest: Digest) -> None:
+        protect = self._rules.protect_used_blobs
+        await self._metadata.write(blobs.unlink_blob(self.name, digest, protect_used=protect))
+
+    async def begin_upload(self, algorithm: str = CANONICAL) -> str:
+        return await self._uploads.begin(algorithm)
+
+    async def upload_offset(self, upload_id: str) -> int:
+        return await self._uploads.offset(upload_id)
+
+    async def append(self, upload_id: str, chunk: Chunk) -> int:
+        return await self._uploads.append(upload_id, chunk)
+
+    async def finish_upload(self, upload_id: str, digest: Digest, chunk: Chunk) -> LocalBlob:
+        return LocalBlob(digest, await self._uploads.finish(upload_id, digest, chunk), self._store)
+
+    async def cancel_upload(self, upload_id: str) -> None:
+        await self._uploads.cancel(upload_id)
+
+    async def get_manifest(self, reference: Tag | Digest) -> StoredManifest:
+        return await self._metadata.read(manifests.find_manifest(self.name, reference))
+
+    async def head_manifest(self, reference: Tag | Digest) -> ManifestHead:
+        return await self._metadata.read(manifests.find_manifest_head(self.name, reference))
+
+    async def put_manifest(
+        self,
+        reference: Tag | Digest,
+        content: bytes,
+        media_type: str | None,
+        *,
+        tags: Sequence[Tag] = (),
+        condition: TagCondition | None = None,
+    ) -> PushedManifest:
+        digest = self._digest_of(reference, content)
+        manifest = await self._parse(content, media_type)
+        names = tuple(dict.fromkeys((*tags, reference) if isinstance(reference, Tag) else tags))
+        allow_missing = self._rules.may_lack_children(self.name)
+        put = manifests.put_manifest(
+            self.name, digest, manifest, names, self._now(), condition=condition, allow_missing=allow_missing
+        )
+        await self._metadata.write(put)
+        return PushedManifest(digest, manifest.subject.digest if manifest.subject else None, names)
+
+    def _digest_of(self, reference: Tag | Digest, content: bytes) -> Digest:
+        if len(content) > self._rules.manifest_bytes:
+            raise ManifestTooLarge(
+                f"a manifest may have {self._rules.manifest_bytes} bytes here, this one has more",
+                limit=self._rules.manifest_bytes,
+            )
+        if not isinstance(reference, Digest):
+            return Digest.of(content)
+        actual = Digest.of(content, reference.algorithm)
+        if actual != reference:
+            raise DigestInvalid(
+                f"digest mismatch: the manifest was to be {reference}, its bytes are {actual}",
+                expected=reference,
+                actual=actual,
+                size=len(content),
+            )
+        return actual
+
+    async def _parse(self, content: bytes, media_type: str | None) -> Manifest:
+        def parse() -> Manifest:
+            return parse_manifest(
+                content,
+                media_type,
+                allow_unknown_types=self._rules.allow_unknown_types,
+                require_artifact_type=self._rules.require_artifact_type,
+            )
+
+        return parse() if len(content) < _PARSE_IN_THREAD else await asyncio.to_thread(parse)
+
+    async def delete_manifest(self, reference: Tag | Digest) -> None:
+        if isinstance(reference, Digest):
+            await self._metadata.write(manifests.delete_manifest(self.name, reference))
+        else:
+            await self._metadata.write(manifests.delete_tag(self.name, reference))
+
+    async def list_tags(self, *, last: str = "", limit: int) -> Page:
+        names = await self._metadata.read(listings.list_tags(self.name, last=last, limit=limit + 1))
+        return _page(names, limit)
+
+    async def list_referrers(self, subject: Digest, artifact_type: str | None, *, last: str = "") -> Page:
+        page = await self._metadata.read(
+            manifests.list_referrers(
+                self.name,
+                subject,
+                artifact_type,
+                last=last,
+                limit=REFERRERS_PER_PAGE,
+                most_bytes=REFERRERS_BYTES_PER_PAGE,
+            )
+        )
+        return Page([json.loads(text) for text in page.descriptors], page.last)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalRegistry:
+    """The Registry of everything in one BlobStore and its Metadata."""
+
+    store: BlobStore
+    metadata: Metadata
+    rules: Rules = field(default_factory=Rules)
+    clock: Callable[[], float] = time.time
+
+    def repository(self, name: RepositoryName) -> LocalRepository:
+        return LocalRepository(name, self.store, self.metadata, self.rules, self.now)
+
+    def now(self) -> int:
+        """Seconds since 1970."""
+        return int(self.clock())
+
+    async def list_repositories(self, *, last: str = "", limit: int) -> Page:
+        return _page(await self.metadata.read(listings.list_repositories(last=last, limit=limit + 1)), limit)
+
+    async def search(self, text: str, *, limit: int) -> list[str]:
+        return await self.metadata.read_much(listings.search_repositories(text, limit=limit))
+
+
+def _page(names: list[str], limit: int) -> Page:
+    shown = names[:limit]
+    return Page(shown, shown[-1] if shown and len(names) > limit else None)

@@ -1,0 +1,176 @@
+"""The life of an upload in a local repository: begun, appended to, finished or cancelled.
+
+An upload's row says how far it has come, durably; its bytes may be ahead of that. Whoever goes on with it
+locks the bytes first and reads the row then, so that nobody works from a row that is out of date.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+from entrepot.digest import CANONICAL, Digest
+from entrepot.errors import (
+    ClientGone,
+    DigestInvalid,
+    RequestTimeout,
+    SizeInvalid,
+    UploadBusy,
+    UploadRangeInvalid,
+    UploadTooLarge,
+    UploadUnknown,
+)
+from entrepot.metadata import blobs, uploads
+from entrepot.metadata.base import Metadata
+from entrepot.metadata.uploads import UploadFound
+from entrepot.reference import RepositoryName
+from entrepot.repositories.base import Chunk
+from entrepot.store.base import BlobStore, StoredBlob, Upload, UploadState
+
+Now = Callable[[], int]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalUploads:
+    """The uploads of one repository; at most ``most`` of them, of ``most_bytes`` each (0: no limit)."""
+
+    name: RepositoryName
+    store: BlobStore
+    metadata: Metadata
+    now: Now
+    most: int
+    most_bytes: int
+
+    async def begin(self, algorithm: str) -> str:
+        upload = await self.store.begin_upload(algorithm=algorithm)
+        await upload.close()
+        state = UploadState.empty(upload.id, algorithm)
+        begin = uploads.begin_upload(self.name, state, algorithm, self.now(), most=self.most)
+        await self.metadata.write(begin, durable=False)
+        return upload.id
+
+    async def offset(self, upload_id: str) -> int:
+        return (await self._find(upload_id)).state.offset
+
+    async def append(self, upload_id: str, chunk: Chunk) -> int:
+        found, upload = await self._take(upload_id)
+        try:
+            await self._write(found, upload, chunk)
+            await self._save(found, upload)
+            return upload.size
+        finally:
+            await upload.close()
+
+    async def finish(self, upload_id: str, digest: Digest, chunk: Chunk) -> StoredBlob:
+        found, upload = await self._take(upload_id)
+        try:
+            await self._write(found, upload, chunk)
+            stored = await upload.commit(digest)
+        except DigestInvalid:
+            await self.metadata.write(uploads.end_upload(upload_id))
+            raise
+        finally:
+            await upload.close()
+        await self.metadata.write(self._record(digest, stored, upload_id))
+        return stored
+
+    async def put(self, digest: Digest, chunk: Chunk) -> StoredBlob:
+        """A whole blob in one request; nothing of it is kept when that breaks off."""
+        upload = await self.store.begin_upload(algorithm=digest.algorithm)
+        try:
+            await upload.write(self._limited(upload, chunk))
+            stored = await upload.commit(digest)
+        finally:
+            await upload.cancel()
+        await self.metadata.write(blobs.put_blob(self.name, digest, stored, self.now()))
+        return stored
+
+    async def cancel(self, upload_id: str) -> None:
+        found = await self._find(upload_id)
+        if not await self.store.discard_upload(upload_id):
+            raise UploadBusy(
+                f"upload {upload_id} is being written right now",
+                offset=found.state.offset,
+                upload=upload_id,
+            )
+        await self.metadata.write(uploads.end_upload(upload_id))
+
+    async def _find(self, upload_id: str) -> UploadFound:
+        return await self.metadata.read(uploads.find_upload(self.name, upload_id))
+
+    async def _take(self, upload_id: str) -> tuple[UploadFound, Upload]:
+        found = await self._find(upload_id)
+        while True:
+            try:
+                upload = await self.store.resume_upload(found.state)
+            except UploadUnknown:
+                await self._forget_if_unchanged(found)
+                raise
+            try:
+                current = await self._find(upload_id)
+            except UploadUnknown:
+                await upload.cancel()
+                raise
+            if current.state == found.state:
+                return found, upload
+            await upload.close()
+            found = current
+
+    async def _forget_if_unchanged(self, found: UploadFound) -> None:
+        # bytes gone and row still there: nobody can ever finish it
+        current = await self._find(found.state.id)
+        if current.state == found.state:
+            await self.metadata.write(uploads.end_upload(found.state.id))
+
+    async def _write(self, found: UploadFound, upload: Upload, chunk: Chunk) -> None:
+        _require_start(found.state, chunk)
+
+        async def checkpoint(state: UploadState) -> None:
+            await self.metadata.write(uploads.save_upload(state, found.algorithm, self.now()))
+
+        try:
+            await upload.write(self._limited(upload, chunk), checkpoint=checkpoint)
+        except (ClientGone, RequestTimeout):
+            await self._save(found, upload)
+            raise
+        except (SizeInvalid, UploadTooLarge):
+            await checkpoint(found.state)  # as it was before this chunk
+            raise
+
+    async def _limited(self, upload: Upload, chunk: Chunk) -> AsyncIterator[bytes]:
+        """The chunk's pieces, as long as they keep to its stated length and to the size limit."""
+        total, room = 0, self.most_bytes - upload.size
+        async for piece in chunk.pieces:
+            total += len(piece)
+            if chunk.length is not None and total > chunk.length:
+                raise _wrong_length(chunk, f"more than {chunk.length}")
+            if self.most_bytes and total > room:
+                raise UploadTooLarge(f"a blob may have {self.most_bytes} bytes here", limit=self.most_bytes)
+            yield piece
+        if chunk.length is not None and total != chunk.length:
+            raise _wrong_length(chunk, str(total))
+
+    async def _save(self, found: UploadFound, upload: Upload) -> None:
+        state = await upload.save()
+        await self.metadata.write(uploads.save_upload(state, found.algorithm, self.now()))
+
+    def _record(self, digest: Digest, stored: StoredBlob, upload_id: str) -> uploads.Operation[None]:
+        yield from uploads.end_upload(upload_id)
+        yield from blobs.put_blob(self.name, digest, stored, self.now())
+
+
+def _require_start(state: UploadState, chunk: Chunk) -> None:
+    if chunk.start is not None and chunk.start != state.offset:
+        raise UploadRangeInvalid(
+            f"the next chunk must start at byte {state.offset}, this one starts at {chunk.start}",
+            offset=state.offset,
+            upload=state.id,
+            expected=state.offset,
+            actual=chunk.start,
+        )
+
+
+def _wrong_length(chunk: Chunk, actual: str) -> SizeInvalid:
+    return SizeInvalid(
+        f"the chunk was announced with {chunk.length} bytes and has {actual}", expected=chunk.length, actual=actual
+    )
