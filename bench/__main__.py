@@ -1,0 +1,132 @@
+"""``python -m bench``: run the benchmark; ``--help`` lists the options."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench import report
+from bench.measure import Measure
+from bench.measures import select
+from bench.runner import Result, run_measure
+from bench.seed import Seeds
+from bench.servers import Distribution, Entrepot, Nginx
+from bench.site import DEFAULT, ENTREPOT, FULL, NGINX, SPARSE, Settings, Site
+
+ROUNDS, QUICK_ROUNDS = 5, 1
+SECONDS, QUICK_SECONDS = 2, 1
+_FULL = Seeds(repositories=100_000, manifests=1_000_000, tags=10_000)
+_QUICK_FULL = Seeds(repositories=10_000, manifests=20_000, tags=10_000)
+_SPARSE = Seeds(repositories=200, manifests=200, tags=200)
+_RESULTS = Path(__file__).with_name("results")
+_KINDS = {ENTREPOT: Entrepot, DEFAULT: Distribution, NGINX: Nginx}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what was asked for and print it; a missed goal is said in the table, not by the exit code."""
+    options = _parser().parse_args(arguments)
+    measures = select(options.only, quick=options.quick)
+    if options.list:
+        print("\n".join(f"{measure.name:20} {measure.title}" for measure in measures))
+        return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # so that the servers are stopped
+    begun, settings = time.monotonic(), _settings(options)
+    results = _run(settings, measures)
+    environment = _environment(settings, time.monotonic() - begun)
+    report.write_json(options.json, environment, results)
+    _print(environment, results)
+    print(f"\nEvery sample: {options.json}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description="entrepot beside docker-registry and nginx, on this machine."
+    )
+    parser.add_argument("--only", action="append", default=[], metavar="PATTERN", help="measures to run; repeatable")
+    parser.add_argument("--list", action="store_true", help="print the measures and end")
+    parser.add_argument("--quick", action="store_true", help="one short round, little stored, no 10 GiB upload")
+    parser.add_argument("--rounds", type=_positive, help=f"default {ROUNDS}, with --quick {QUICK_ROUNDS}")
+    parser.add_argument("--seconds", type=_positive, help=f"per sample; default {SECONDS}, with --quick 1")
+    parser.add_argument("--json", type=Path, default=_default_json(), metavar="FILE", help="default %(default)s")
+    parser.add_argument(
+        "--dir", type=Path, default=Path("/var/tmp"), help="where all is stored: a real disk; default %(default)s"
+    )
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 1, got {text}")
+    return number
+
+
+def _default_json() -> Path:
+    return _RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    quick = options.quick
+    return Settings(
+        rounds=options.rounds or (QUICK_ROUNDS if quick else ROUNDS),
+        seconds=options.seconds or (QUICK_SECONDS if quick else SECONDS),
+        folder=options.dir,
+        full=_QUICK_FULL if quick else _FULL,
+        sparse=_SPARSE,
+    )
+
+
+def _run(settings: Settings, measures: Sequence[Measure]) -> list[Result]:
+    """An interrupt ends the run; what was measured until then is reported."""
+    results: list[Result] = []
+    with Site(settings) as site:
+        try:
+            results.extend(run_measure(site, measure, _say) for measure in measures)
+        except KeyboardInterrupt:
+            _say("interrupted")
+    return results
+
+
+def _say(line: str) -> None:
+    print(f"{datetime.now(UTC):%H:%M:%S} {line}", file=sys.stderr, flush=True)
+
+
+def _environment(settings: Settings, seconds: float) -> dict[str, Any]:
+    return {
+        "measured_at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "machine": f"{_processor()}, {os.cpu_count()} CPUs, Linux {platform.release()}",
+        "python": platform.python_version(),
+        "rounds": settings.rounds,
+        "seconds_per_sample": settings.seconds,
+        "stored": {FULL: asdict(settings.full), SPARSE: asdict(settings.sparse)},
+        "servers": {name: kind.version() for name, kind in _KINDS.items() if kind.installed()},
+        "durability": {name: kind.durability for name, kind in _KINDS.items()},
+        "took_seconds": round(seconds),
+    }
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _print(environment: dict[str, Any], results: list[Result]) -> None:
+    for key, value in environment.items():
+        print(f"{key}: {value}")
+    print(f"\n{report.summary(results)}\n\n{report.details(results)}")
+    if text := report.notes(results):
+        print(f"\n{text}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
