@@ -97,7 +97,8 @@ def _named_in_environment() -> Path | None:
 
 def _file_in_root(sources: list[_Source]) -> Path | None:
     root = next((source.values["root"] for source in sources if "root" in source.values), None)
-    file = Path(root or default_root()).expanduser() / FILE_NAME
+    folder = Path(root).expanduser() if isinstance(root, str | Path) else default_root()
+    file = folder / FILE_NAME
     return file if file.is_file() else None
 
 
@@ -170,6 +171,7 @@ def _wrong_value(error: ErrorDetails, origins: Mapping[str, str]) -> _Problem:
 
 _EXPECTED = {
     "bool": "true or false",
+    "finite_number": "a number",
     "float": "a number",
     "int": "a whole number",
     "literal_error": "{expected}",
@@ -187,7 +189,11 @@ def _expected(error: ErrorDetails) -> str:
     if kind == "value_error":
         return str(context["error"])
     words = _EXPECTED.get(kind) or _EXPECTED.get(kind.partition("_")[0]) or _uncapitalised(error["msg"])
-    return "expected " + words.format(**context)
+    return "expected " + words.format(**{name: _whole(value) for name, value in context.items()})
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _uncapitalised(text: str) -> str:
