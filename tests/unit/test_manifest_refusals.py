@@ -190,6 +190,11 @@ REFUSED = [
     pytest.param(layer("data", "eHg="), "layers[2].data", id="data longer than size"),
     pytest.param(layer("data", ""), "layers[2].data", id="data shorter than size"),
     pytest.param(layer("data", "eQ=="), "layers[2].data", id="data of another digest"),
+    pytest.param(
+        image("config", CONFIG | {"digest": "blake3:" + "a" * 64, "data": "eHg="}),
+        "config.data",
+        id="data longer than size, digest not checkable",
+    ),
     pytest.param(platform("linux/amd64"), "manifests[1].platform", id="platform a string"),
     pytest.param(platform({}), "manifests[1].platform.architecture", id="platform empty"),
     pytest.param(platform({"architecture": "amd64"}), "manifests[1].platform.os", id="platform without os"),

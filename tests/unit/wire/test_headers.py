@@ -62,6 +62,7 @@ NUMBERS = [
         pytest.param(b"&&n=5&", {"n": ["5"]}, id="empty pairs"),
         pytest.param(b"t=a/vnd.x+json", {"t": ["a/vnd.x+json"]}, id="raw plus"),
         pytest.param(b"t=a%2Fvnd.x%2Bjson", {"t": ["a/vnd.x+json"]}, id="encoded plus and slash"),
+        pytest.param(b"t=a%2Fvnd.x+json", {"t": ["a/vnd.x+json"]}, id="raw plus beside an escape"),
         pytest.param(b"digest=sha256%3Aab", {"digest": ["sha256:ab"]}, id="encoded colon"),
         pytest.param(b"a=b=c", {"a": ["b=c"]}, id="equals sign in the value"),
         pytest.param(b"a%26b=c%26d", {"a&b": ["c&d"]}, id="encoded ampersand"),
