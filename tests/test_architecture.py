@@ -114,15 +114,24 @@ def test_modules_import_each_other_without_cycles() -> None:
         pytest.fail(" imports ".join(reversed(error.args[1])))
 
 
-def test_only_configuration_reads_the_environment() -> None:
+def environment_reads(file: Path) -> Iterator[ast.stmt | ast.expr]:
+    """Uses of the environment other than ``os.environ[NAME] = value``, by which some libraries are configured."""
     readers = {"environ", "environb", "getenv"}
+    nodes = list(ast.walk(parse(file)))
+    written = {id(node.value) for node in nodes if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store)}
+    for node in nodes:
+        if isinstance(node, ast.Attribute) and node.attr in readers and id(node) not in written:
+            yield node
+        if isinstance(node, ast.ImportFrom) and any(alias.name in readers for alias in node.names):
+            yield node
+
+
+def test_only_configuration_reads_the_environment() -> None:
     assert [
         where(file, node)
         for file in FILES
         if place(file) not in ENVIRONMENT_READERS
-        for node in ast.walk(parse(file))
-        if (isinstance(node, ast.Attribute) and node.attr in readers)
-        or (isinstance(node, ast.ImportFrom) and any(alias.name in readers for alias in node.names))
+        for node in environment_reads(file)
     ] == []
 
 

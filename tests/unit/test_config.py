@@ -194,7 +194,7 @@ class TestWrongValues:
             ("server.read_only", "perhaps", "expected true or false, got 'perhaps'"),
             ("server.tls_minimum", "1.1", "expected '1.2' or '1.3', got '1.1'"),
             ("server.idle_timeout_seconds", 0, "expected more than 0, got 0"),
-            ("uploads.expire_after_seconds", "inf", "expected a number, got 'inf'"),
+            ("server.idle_timeout_seconds", "soon", "expected a number, got 'soon'"),
             ("log.level", "loud", "expected 'debug', 'info', 'warning' or 'error', got 'loud'"),
             ("limits.manifest_bytes", "1MiB", "expected at least 4194304, got 1048576"),
             ("limits.tags_per_push", 9, "expected at least 10, got 9"),

@@ -31,11 +31,15 @@ def admin() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def check(context: click.Context, /, config_file: Path | None, repair: bool, as_json: bool, **where: Any) -> None:
-    """Read everything that is stored, and report what is missing, corrupt or orphaned.
+    """Read everything that is stored, and report what is not as it should be.
 
-    Missing: the database names a blob that the store does not have. Corrupt: the bytes are not what
-    the digest says. Orphaned: bytes that the database does not know; they do no harm. The registry may run
-    meanwhile. The exit code is 1 when something is wrong.
+    \b
+    missing     the bytes of a blob are gone; push it again
+    corrupt     the bytes are not what the digest says; --repair, then push it again
+    incomplete  a manifest names something that was deleted from its repository
+    orphaned    bytes that nobody names; they only take space
+
+    The registry may run meanwhile. The exit code is 1 when something is missing or corrupt.
 
     \b
     Example:
@@ -54,11 +58,15 @@ def lines(report: Report) -> Iterator[str]:
     """One line for each finding, then the sum."""
     for word, findings in _by_kind(report):
         for finding in findings:
-            yield f"{word}: {finding.digest or finding.location}: {finding.message}"
+            yield f"{word}: {finding.digest}{_at(finding)}: {finding.message}"
     counts = ", ".join(f"{len(findings)} {word}" for word, findings in _by_kind(report))
     yield f"checked {report.blobs} blobs ({report.bytes} bytes) and {report.manifests} manifests: {counts}"
     if report.repaired:
-        yield f"repaired {report.repaired}: push the same content again to heal it"
+        yield f"took {report.repaired} corrupt blobs out; push the same content again to heal them"
+
+
+def _at(finding: Finding) -> str:
+    return f" ({finding.location})" if finding.location else ""
 
 
 def as_data(report: Report) -> dict[str, Any]:
@@ -79,4 +87,9 @@ def as_data(report: Report) -> dict[str, Any]:
 
 
 def _by_kind(report: Report) -> list[tuple[str, Sequence[Finding]]]:
-    return [("missing", report.missing), ("corrupt", report.corrupt), ("orphaned", report.orphaned)]
+    return [
+        ("missing", report.missing),
+        ("corrupt", report.corrupt),
+        ("incomplete", report.incomplete),
+        ("orphaned", report.orphaned),
+    ]

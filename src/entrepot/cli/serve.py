@@ -9,7 +9,7 @@ import click
 
 from entrepot import assembly
 from entrepot.cli.options import where_options
-from entrepot.config import check_exposure, load
+from entrepot.config import load
 
 
 @click.command(short_help="Run the registry.")
@@ -34,9 +34,7 @@ def serve(config_file: Path | None, access_log: str | None, **flags: Any) -> Non
       entrepot serve
       entrepot serve --root /srv/registry --listen 127.0.0.1:5001 --workers 2
     """
-    settings = load(config_file, overrides(access_log=access_log, **flags))
-    check_exposure(settings)
-    assembly.serve(settings)
+    assembly.serve(load(config_file, overrides(access_log=access_log, **flags)))
 
 
 def overrides(*, access_log: str | None, log_level: str | None = None, **flags: Any) -> dict[str, Any]:

@@ -171,7 +171,6 @@ def _wrong_value(error: ErrorDetails, origins: Mapping[str, str]) -> _Problem:
 
 _EXPECTED = {
     "bool": "true or false",
-    "finite_number": "a number",
     "float": "a number",
     "int": "a whole number",
     "literal_error": "{expected}",

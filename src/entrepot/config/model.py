@@ -139,11 +139,11 @@ class LimitSettings(Section):
 class UploadSettings(Section):
     """What becomes of uploads that nobody finishes."""
 
-    expire_after_seconds: Seconds = Field(
-        default=7 * 86400, gt=0, description="An upload that received nothing for this long is removed."
+    expire_after_seconds: Whole = Field(
+        default=7 * 86400, ge=1, description="An upload that received nothing for this long is removed."
     )
-    expire_interval_seconds: Seconds = Field(
-        default=300, gt=0, le=86400, description="Time between two searches for such uploads."
+    expire_interval_seconds: Whole = Field(
+        default=300, ge=1, le=86400, description="Time between two searches for such uploads."
     )
 
 
