@@ -85,6 +85,33 @@ class Manifest:
         return self.artifact_type or self.config_media_type
 
 
+@dataclass(frozen=True, slots=True)
+class ManifestHead:
+    """What HEAD tells of a manifest; ``size`` in bytes."""
+
+    digest: Digest
+    media_type: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredManifest:
+    """A manifest as it was pushed: its exact bytes and the media type they came under."""
+
+    digest: Digest
+    media_type: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TagCondition:
+    """What must hold of a tag before it is moved: that it is absent, or there, or points to one of ``digests``."""
+
+    must_be_absent: bool = False
+    must_exist: bool = False
+    digests: frozenset[str] | None = None
+
+
 def parse_manifest(
     content: bytes,
     content_type: str | None,

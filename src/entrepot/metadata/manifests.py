@@ -19,7 +19,7 @@ from entrepot.errors import (
     RegistryError,
     RegistryErrors,
 )
-from entrepot.manifest import Descriptor, Manifest
+from entrepot.manifest import Descriptor, Manifest, ManifestHead, StoredManifest, TagCondition
 from entrepot.metadata.base import Operation, Row
 from entrepot.metadata.schema import blobs, edges, links, manifests, repositories, tags
 from entrepot.metadata.statements import (
@@ -133,37 +133,11 @@ SELECT_REFERRERS_OF_TYPE = SELECT_REFERRERS.where(_is_of_type)
 
 
 @dataclass(frozen=True, slots=True)
-class ManifestHead:
-    """What HEAD tells of a manifest; ``size`` in bytes."""
-
-    digest: Digest
-    media_type: str
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class StoredManifest:
-    """A manifest as it was pushed: its exact bytes and the media type they came under."""
-
-    digest: Digest
-    media_type: str
-    content: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class ReferrersPage:
     """Descriptors as JSON text, and the digest to go on after; None at the end."""
 
     descriptors: list[str]
     last: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class TagCondition:
-    """What must hold of a tag before it is moved: that it is not there, or points to one of ``digests``."""
-
-    must_be_absent: bool = False
-    digests: frozenset[str] | None = None
 
 
 def find_manifest(repository: RepositoryName, reference: Tag | Digest) -> Operation[StoredManifest]:
@@ -297,7 +271,8 @@ def _require(condition: TagCondition, repository_id: int, names: Sequence[Tag]) 
         current = rows[0][0] if rows else None
         if condition.must_be_absent and current is not None:
             raise PreconditionFailed(f"tag {tag} is already there, at {current}", tag=tag, current=current)
-        if condition.digests is not None and current not in condition.digests:
+        is_another = condition.digests is not None and current not in condition.digests
+        if is_another or (condition.must_exist and current is None):
             raise PreconditionFailed(
                 f"tag {tag} points to {current or 'nothing'}, not to what If-Match names", tag=tag, current=current
             )

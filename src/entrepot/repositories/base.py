@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from entrepot.digest import CANONICAL, Digest
-from entrepot.metadata.manifests import ManifestHead, StoredManifest, TagCondition
+from entrepot.manifest import ManifestHead, StoredManifest, TagCondition
 from entrepot.reference import RepositoryName, Tag
 from entrepot.store.base import Piece
 

@@ -12,10 +12,9 @@ from fnmatch import fnmatchcase
 
 from entrepot.digest import CANONICAL, Digest
 from entrepot.errors import DigestInvalid, ManifestTooLarge
-from entrepot.manifest import Manifest, parse_manifest
+from entrepot.manifest import Manifest, ManifestHead, StoredManifest, TagCondition, parse_manifest
 from entrepot.metadata import blobs, listings, manifests
 from entrepot.metadata.base import Metadata
-from entrepot.metadata.manifests import ManifestHead, StoredManifest, TagCondition
 from entrepot.reference import RepositoryName, Tag
 from entrepot.repositories.base import Chunk, Page, PushedManifest
 from entrepot.repositories.local_uploads import LocalUploads, Now

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
-from entrepot.digest import CANONICAL, Digest
+from entrepot.digest import Digest
 from entrepot.errors import (
     ClientGone,
     DigestInvalid,
@@ -21,7 +21,7 @@ from entrepot.errors import (
     UploadUnknown,
 )
 from entrepot.metadata import blobs, uploads
-from entrepot.metadata.base import Metadata
+from entrepot.metadata.base import Metadata, Operation
 from entrepot.metadata.uploads import UploadFound
 from entrepot.reference import RepositoryName
 from entrepot.repositories.base import Chunk
@@ -80,8 +80,9 @@ class LocalUploads:
         try:
             await upload.write(self._limited(upload, chunk))
             stored = await upload.commit(digest)
-        finally:
+        except BaseException:
             await upload.cancel()
+            raise
         await self.metadata.write(blobs.put_blob(self.name, digest, stored, self.now()))
         return stored
 
@@ -154,7 +155,7 @@ class LocalUploads:
         state = await upload.save()
         await self.metadata.write(uploads.save_upload(state, found.algorithm, self.now()))
 
-    def _record(self, digest: Digest, stored: StoredBlob, upload_id: str) -> uploads.Operation[None]:
+    def _record(self, digest: Digest, stored: StoredBlob, upload_id: str) -> Operation[None]:
         yield from uploads.end_upload(upload_id)
         yield from blobs.put_blob(self.name, digest, stored, self.now())
 

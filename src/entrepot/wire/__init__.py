@@ -1,1 +1,1 @@
-"""Words of the HTTP protocol that server and client share: routes, headers, errors. No I/O."""
+"""The HTTP words that the server and the client both use."""

@@ -117,6 +117,12 @@ def etag_matches(header: str, digest: str) -> bool:
     return any(digest in tag for tag in _ENTITY_TAG.findall(header))
 
 
+def etag_digests(header: str) -> frozenset[str] | None:
+    """The digests an If-Match names; None for ``*``, which any digest fulfils."""
+    tags = {tag.strip().removeprefix("W/").strip('"') for tag in header.split(",")}
+    return None if "*" in tags else frozenset(tags)
+
+
 def format_link(path: str, query: Mapping[str, str | int]) -> str:
     """A Link header to the next page, relative to the host (RFC 8288)."""
     # quote, not the default quote_plus: a blank written as "+" would be read as a plus
@@ -135,8 +141,7 @@ def upload_range(offset: int) -> str:
 def multipart_header(boundary: str, media_type: str, start: int, end: int, size: int) -> bytes:
     """What stands before the bytes ``start`` to ``end`` (excluded) in a multipart/byteranges body."""
     return (
-        f"\r\n--{boundary}\r\nContent-Type: {media_type}\r\n"
-        f"Content-Range: bytes {start}-{end - 1}/{size}\r\n\r\n"
+        f"\r\n--{boundary}\r\nContent-Type: {media_type}\r\nContent-Range: bytes {start}-{end - 1}/{size}\r\n\r\n"
     ).encode("latin-1")
 
 

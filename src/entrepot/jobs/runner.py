@@ -1,0 +1,104 @@
+"""Runs each background job in one process at a time, whichever gets hold of its lease."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from entrepot.metadata import leases
+from entrepot.metadata.base import Metadata
+
+log = structlog.get_logger()
+
+_LEASE_SECONDS = 60
+_TICK_SECONDS = 5.0
+
+
+class LeaseLost(Exception):
+    """Another process has taken over the job."""
+
+
+Keep = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """``run`` is called every ``interval_seconds``; it calls its argument before each step, which raises LeaseLost
+    when the job has gone to another process."""
+
+    name: str
+    interval_seconds: int
+    run: Callable[[Keep], Awaitable[None]]
+
+
+class JobMetrics(Protocol):
+    """Where the runs are counted."""
+
+    def observe_job(self, job: str, outcome: str, seconds: float) -> None: ...
+
+
+class JobRunner:
+    """The jobs of one process."""
+
+    def __init__(self, metadata: Metadata, jobs: list[Job], now: Callable[[], int], metrics: JobMetrics) -> None:
+        self._metadata = metadata
+        self._jobs = jobs
+        self._now = now
+        self._metrics = metrics
+        self._holder = str(uuid.uuid4())
+
+    async def run_for_ever(self) -> None:
+        """Until cancelled; then the leases held are given up."""
+        try:
+            while True:
+                for job in self._jobs:
+                    await self.run_if_due(job)
+                await asyncio.sleep(_TICK_SECONDS)
+        finally:
+            for job in self._jobs:
+                await self._metadata.write(leases.give_up_lease(job.name, self._holder), durable=False)
+
+    async def run_if_due(self, job: Job) -> bool:
+        """Run the job unless it ran less than its interval ago, here or elsewhere; False then."""
+        try:
+            return await self._run_if_due(job)
+        except LeaseLost:
+            return False
+        except Exception:
+            log.exception("background job failed", job=job.name)
+            return False
+
+    async def _run_if_due(self, job: Job) -> bool:
+        # A run leaves a lease behind that lasts until the next is due; looking at it costs no write.
+        due = f"{job.name}:done"
+        if not await self._metadata.read(leases.is_lease_free(due, "", now=self._now())):
+            return False
+        if not await self._metadata.read(leases.is_lease_free(job.name, self._holder, now=self._now())):
+            return False
+        fence = await self._take(job)
+        if fence is None:
+            return False
+        started = time.perf_counter()
+        outcome = "failed"
+        try:
+            await job.run(lambda: self._keep(job, fence))
+            outcome = "done"
+        finally:
+            self._metrics.observe_job(job.name, outcome, time.perf_counter() - started)
+            mark = leases.take_lease(due, self._holder, now=self._now(), seconds=job.interval_seconds)
+            await self._metadata.write(mark, durable=False)
+        return True
+
+    async def _take(self, job: Job) -> int | None:
+        take = leases.take_lease(job.name, self._holder, now=self._now(), seconds=_LEASE_SECONDS)
+        return await self._metadata.write(take, durable=False)
+
+    async def _keep(self, job: Job, fence: int) -> None:
+        if await self._take(job) != fence:
+            raise LeaseLost(job.name)

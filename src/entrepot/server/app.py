@@ -1,0 +1,183 @@
+"""The registry as an ASGI application: which handler answers what, and how errors leave.
+
+No settings are read and nothing is wired here; ``assembly`` does that.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+
+import structlog
+
+from entrepot.errors import (
+    ClientGone,
+    MethodNotAllowed,
+    RangeInvalid,
+    ReadOnly,
+    RegistryError,
+    RegistryErrors,
+    RouteUnknown,
+    TooManyUploads,
+    Unavailable,
+    UploadRangeInvalid,
+)
+from entrepot.repositories.base import Registry
+from entrepot.server import blobs, listings, manifests, uploads
+from entrepot.server.call import API_VERSION, JSON, Call, Options, content_length, json_response
+from entrepot.server.http import Header, Receive, Request, Response, Scope, Send, deliver
+from entrepot.server.logs import AccessLog
+from entrepot.server.metrics import Metrics
+from entrepot.wire import errors, routes
+from entrepot.wire.headers import upload_range
+from entrepot.wire.routes import Match, Route
+
+log = structlog.get_logger()
+
+Handler = Callable[[Call], Awaitable[Response]]
+PlainHandler = Callable[[Request], Awaitable[Response]]
+
+
+async def ping(_: Call) -> Response:
+    return json_response({})
+
+
+HANDLERS: Mapping[Route, Mapping[str, Handler]] = {
+    Route.BASE: {"GET": ping, "HEAD": ping},
+    Route.CATALOG: {"GET": listings.list_repositories, "HEAD": listings.list_repositories},
+    Route.TAGS: {"GET": listings.list_tags, "HEAD": listings.list_tags},
+    Route.REFERRERS: {"GET": listings.list_referrers, "HEAD": listings.list_referrers},
+    Route.MANIFEST: {
+        "GET": manifests.get_manifest,
+        "HEAD": manifests.head_manifest,
+        "PUT": manifests.put_manifest,
+        "DELETE": manifests.delete_manifest,
+    },
+    Route.BLOB: {"GET": blobs.get_blob, "HEAD": blobs.get_blob, "DELETE": blobs.delete_blob},
+    Route.UPLOADS: {"POST": uploads.begin_upload},
+    Route.UPLOAD: {
+        "GET": uploads.get_upload,
+        "PATCH": uploads.append_upload,
+        "PUT": uploads.finish_upload,
+        "DELETE": uploads.cancel_upload,
+    },
+    Route.SEARCH: {"GET": listings.search, "HEAD": listings.search},
+    Route.V1_PING: {"GET": ping, "HEAD": ping},
+}
+_READS = frozenset({"GET", "HEAD"})
+_OF_CONTENT = frozenset({Route.MANIFEST, Route.BLOB})
+
+
+class RegistryApp:
+    """The ASGI application. ``lifespan`` is entered when a worker starts and left when it stops."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        options: Options,
+        *,
+        metrics: Metrics,
+        access_log: AccessLog | None = None,
+        pages: Mapping[str, PlainHandler] | None = None,
+        lifespan: AbstractAsyncContextManager[None] | None = None,
+    ) -> None:
+        self._registry = registry
+        self._options = options
+        self._metrics = metrics
+        self._access_log = access_log
+        self._pages = pages or {}
+        self._lifespan = lifespan
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._serve(Request(scope, receive, idle_seconds=self._options.idle_seconds), send)
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+
+    async def _serve(self, request: Request, send: Send) -> None:
+        started = time.perf_counter()
+        match = routes.match(request.path)
+        response = await self._answer(request, match)
+        sent = 0
+        try:
+            sent = await deliver(response, send, head=request.method == "HEAD", idle_seconds=self._options.idle_seconds)
+        except Exception as error:
+            # The status is out, so all that is left is to end the connection before the promised length.
+            log.warning("answer broken off", path=request.path, error=repr(error))
+            raise
+        finally:
+            seconds = time.perf_counter() - started
+            route = match.route.value if match else "other"
+            self._metrics.observe(route, request.method, response.status, seconds, request.bytes_in, sent)
+            if self._access_log is not None:
+                self._access_log(request, response.status, seconds, sent)
+
+    async def _answer(self, request: Request, match: Match | None) -> Response:
+        try:
+            if match is not None:
+                return await self._call(request, match)
+            if (page := self._pages.get(request.path)) is not None:
+                return await page(request)
+            raise RouteUnknown(f"no such address: {request.path}", path=request.path)
+        except RegistryErrors as several:
+            return await self._refuse(request, match, several.errors)
+        except RegistryError as error:
+            return await self._refuse(request, match, [error])
+        except Exception:
+            log.exception("unexpected error", method=request.method, path=request.path)
+            return await self._refuse(request, match, [RegistryError("unexpected")])
+
+    async def _call(self, request: Request, match: Match) -> Response:
+        handlers = HANDLERS[match.route]
+        handler = handlers.get(request.method)
+        if handler is None:
+            allow = tuple(handlers)
+            raise MethodNotAllowed(
+                f"expected one of {', '.join(allow)} here, got {request.method}", allow=allow, method=request.method
+            )
+        if request.method not in _READS:
+            self._require_writable(request, match, handlers)
+        return await handler(Call(request, match, self._registry, self._options))
+
+    def _require_writable(self, request: Request, match: Match, handlers: Mapping[str, Handler]) -> None:
+        if self._options.read_only:
+            allow = tuple(method for method in handlers if method in _READS)
+            raise ReadOnly("this registry is in read-only mode", allow=allow, method=request.method)
+        if request.method == "DELETE" and match.route in _OF_CONTENT and not self._options.delete_enabled:
+            allow = tuple(method for method in handlers if method != "DELETE")
+            raise MethodNotAllowed("deletion is switched off in this registry", allow=allow, method="DELETE")
+
+    async def _refuse(self, request: Request, match: Match | None, reasons: Sequence[RegistryError]) -> Response:
+        status, body = errors.encode(reasons)
+        if status >= errors.UNEXPECTED[0]:
+            log.error("request failed", path=request.path, status=status, errors=[r.message for r in reasons])
+        if not isinstance(reasons[0], ClientGone):
+            await request.drain()
+        headers = [JSON, content_length(len(body)), API_VERSION, *self._hints(request, match, reasons[0])]
+        return Response(status, headers, body)
+
+    def _hints(self, request: Request, match: Match | None, reason: RegistryError) -> list[Header]:
+        """What a program needs to mend its request, as headers."""
+        if isinstance(reason, MethodNotAllowed):
+            return [(b"allow", ", ".join(reason.allow).encode())]
+        if isinstance(reason, RangeInvalid):
+            return [(b"content-range", b"bytes */%d" % reason.size)]
+        if isinstance(reason, TooManyUploads | Unavailable):
+            return [(b"retry-after", b"%d" % reason.retry_after_seconds)]
+        if isinstance(reason, UploadRangeInvalid) and match is not None:
+            call = Call(request, match, self._registry, self._options)
+            location = call.location(routes.upload_path(match.name, match.last))
+            return [(b"location", location), (b"range", upload_range(reason.offset).encode())]
+        return []
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        if self._lifespan is None:
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        else:
+            async with self._lifespan:
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+        await send({"type": "lifespan.shutdown.complete"})

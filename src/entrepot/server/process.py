@@ -1,0 +1,101 @@
+"""The server process: worker processes under Granian, all on one address."""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable
+
+from granian.constants import Interfaces, Loops, SSLProtocols
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from granian.server.mp import MPServer
+
+from entrepot.config import Settings
+from entrepot.errors import Unavailable
+from entrepot.server.app import RegistryApp
+
+_HEAD_BYTES = 64 * 1024  # of a request line with all its headers
+_TLS = {"1.2": SSLProtocols.tls12, "1.3": SSLProtocols.tls13}
+_REQUESTS_AT_ONCE = 1024  # in each worker; more wait in the kernel
+
+
+def run(settings: Settings, create_app: Callable[[], RegistryApp]) -> None:
+    """Serve until SIGTERM or SIGINT; then running transfers get their time to finish.
+
+    ``create_app`` is called once in each worker process and has to survive pickling. Raises Unavailable when
+    the address cannot be had.
+    """
+    _require_free(settings.server.host, settings.server.port)
+    _raise_file_limit()
+    counters = tempfile.mkdtemp(prefix="entrepot-metrics-")
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = counters  # read when a worker imports prometheus_client
+    try:
+        print(_greeting(settings), flush=True)  # noqa: T201
+        _granian(settings).serve(target_loader=create_app, wrap_loader=False)
+    finally:
+        shutil.rmtree(counters, ignore_errors=True)
+
+
+def _granian(settings: Settings) -> MPServer:
+    server = settings.server
+    return MPServer(
+        "entrepot",
+        address=server.host,
+        port=server.port,
+        interface=Interfaces.ASGI,
+        loop=Loops.auto,
+        workers=server.worker_count,
+        websockets=False,
+        backlog=2048,
+        backpressure=_REQUESTS_AT_ONCE,
+        http1_settings=HTTP1Settings(
+            header_read_timeout=math.ceil(server.header_timeout_seconds * 1000), max_buffer_size=_HEAD_BYTES
+        ),
+        log_level=LogLevels.warning,
+        ssl_cert=server.tls_certificate,
+        ssl_key=server.tls_key,
+        ssl_protocol_min=_TLS[server.tls_minimum],
+        respawn_failed_workers=True,
+        workers_kill_timeout=max(1, math.ceil(server.graceful_stop_seconds)),
+    )
+
+
+def _require_free(host: str, port: int) -> None:
+    # The workers share the port, and the kernel would let a second server share it too.
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        raise Unavailable(
+            f"cannot listen on {host}:{port}: {error.strerror}. Is another registry running there? "
+            "Choose another port with --listen HOST:PORT",
+            host=host,
+            port=port,
+        ) from error
+
+
+def _raise_file_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _greeting(settings: Settings) -> str:
+    server = settings.server
+    scheme = "https" if server.tls_certificate else "http"
+    shown = "localhost" if server.host in ("127.0.0.1", "::1") else server.host
+    workers = f"{server.worker_count} worker{'s' if server.worker_count > 1 else ''}"
+    lines = [
+        f"entrepot listens on {scheme}://{server.listen} ({workers}) and stores in {settings.root}",
+        f"push with: docker push {shown}:{server.port}/NAME:TAG    stop with: Ctrl-C",
+    ]
+    if server.read_only:
+        lines.append("read-only mode: every write is refused")
+    return "\n".join(lines)
