@@ -30,7 +30,7 @@ HOMES = {
     "pydantic_settings": {"config"},
     "pytest": {"testing"},
     "sqlalchemy": {"metadata"},
-    "structlog": {"server"},
+    "structlog": {"server", "jobs"},  # set up in server/logs.py; called where there is something to tell
     "uvloop": {"server"},
 }
 
