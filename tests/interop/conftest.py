@@ -1,0 +1,153 @@
+"""Fixtures: one registry and one of each client for the whole run; a fresh repository name for each test."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from entrepot.testing.server import RegistryProcess
+
+from .access_log import surprises
+from .clients import ImageClient
+from .containerd import Containerd
+from .containerd import containerd as run_containerd
+from .docker import Docker, docker_program, engine
+from .peers import DockerRegistry
+from .podman import Buildah, Podman
+from .skopeo import Skopeo
+from .umoci import Umoci
+
+PEER = os.environ.get("ENTREPOT_INTEROP_PEER", "entrepot")
+CLIENTS = [
+    pytest.param("docker", marks=pytest.mark.root),
+    pytest.param("podman", marks=pytest.mark.root),
+    pytest.param("buildah", marks=pytest.mark.root),
+    pytest.param("skopeo"),
+    pytest.param("containerd", marks=pytest.mark.root),
+]
+
+
+class Registry(Protocol):
+    """A running registry: ``host`` is what users type before the repository."""
+
+    @property
+    def host(self) -> str: ...
+
+    @property
+    def url(self) -> str: ...
+
+
+@pytest.fixture(scope="session")
+def workspace() -> Iterator[Path]:
+    """Outside pytest's own folder, which is kept after the run: this one holds gigabytes, and short socket paths."""
+    with tempfile.TemporaryDirectory(prefix="interop-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def registry(workspace: Path) -> Iterator[Registry]:
+    if PEER == "docker-registry":
+        with DockerRegistry(workspace / "registry") as peer:
+            yield peer
+        return
+    process = RegistryProcess(workspace / "registry", workers=2, flags=("--access-log", "json"))
+    with process:
+        yield process
+    assert surprises(process.log_text()) == []
+
+
+@pytest.fixture
+def entrepot(registry: Registry) -> Registry:
+    """The registry, for tests of what other registries lack."""
+    if PEER != "entrepot":
+        pytest.skip(f"{PEER} does not do this")
+    return registry
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """A number of this test's own, so that no other test has pushed the same blobs."""
+    return zlib.crc32(request.node.nodeid.encode())
+
+
+@pytest.fixture
+def repository(request: pytest.FixtureRequest, registry: Registry) -> str:
+    """``host:port/…``: a repository of this test's own."""
+    return f"{registry.host}/{own_path(request)}"
+
+
+@pytest.fixture
+def name(repository: str) -> str:
+    return f"{repository}:v1"
+
+
+@pytest.fixture
+def path(request: pytest.FixtureRequest) -> str:
+    """The repository without its host, to put behind a proxy's."""
+    return own_path(request)
+
+
+@pytest.fixture(params=CLIENTS)
+def client(request: pytest.FixtureRequest) -> ImageClient:
+    """Each client in turn."""
+    found: ImageClient = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture(scope="session")
+def docker(workspace: Path, registry: Registry) -> Iterator[Docker]:
+    folder = new_folder(workspace, "docker")
+    with engine(folder, mirror=registry.url):
+        yield Docker(docker_program(), folder)
+
+
+@pytest.fixture(scope="session")
+def second_docker(workspace: Path) -> Iterator[Docker]:
+    """Somebody else's computer."""
+    folder = new_folder(workspace, "docker2")
+    with engine(folder):
+        yield Docker(docker_program(), folder)
+
+
+@pytest.fixture(scope="session")
+def podman(workspace: Path) -> Podman:
+    return Podman(new_folder(workspace, "podman"))
+
+
+@pytest.fixture(scope="session")
+def buildah(workspace: Path) -> Buildah:
+    return Buildah(new_folder(workspace, "buildah"))
+
+
+@pytest.fixture(scope="session")
+def skopeo(workspace: Path) -> Skopeo:
+    return Skopeo(new_folder(workspace, "skopeo"))
+
+
+@pytest.fixture(scope="session")
+def containerd(workspace: Path) -> Iterator[Containerd]:
+    folder = new_folder(workspace, "containerd")
+    with run_containerd(folder):
+        yield Containerd(folder)
+
+
+@pytest.fixture
+def umoci(tmp_path: Path) -> Umoci:
+    return Umoci(tmp_path / "umoci")
+
+
+def own_path(request: pytest.FixtureRequest) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")
+
+
+def new_folder(workspace: Path, title: str) -> Path:
+    folder = workspace / title
+    folder.mkdir()
+    return folder

@@ -1,0 +1,37 @@
+"""Debian's docker-registry in the shape of our own server, to compare behaviour."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from entrepot.testing.server import free_port
+
+from .programs import Daemon, require_program
+from .wire import ask
+
+_CONFIG = """\
+version: 0.1
+log: {{level: error, accesslog: {{disabled: true}}}}
+storage: {{filesystem: {{rootdirectory: {root}}}, delete: {{enabled: true}}}}
+http: {{addr: "{host}"}}
+"""
+
+
+class DockerRegistry(Daemon):
+    """CNCF distribution as Debian ships it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.host = f"127.0.0.1:{free_port()}"
+        self.url = f"http://{self.host}"
+        root.mkdir(parents=True, exist_ok=True)
+        config = root / "config.yml"
+        config.write_text(_CONFIG.format(root=root / "data", host=self.host))
+        command = [require_program("docker-registry"), "serve", str(config)]
+        super().__init__(command, log=root / "log", is_ready=self._answers)
+
+    def _answers(self) -> bool:
+        try:
+            return ask("GET", self.host, "/v2/").status == 200
+        except OSError:
+            return False
