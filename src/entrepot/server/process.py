@@ -19,7 +19,7 @@ from entrepot.config import Settings
 from entrepot.errors import Unavailable
 from entrepot.server.app import RegistryApp
 
-_HEAD_BYTES = 64 * 1024  # of a request line with all its headers
+_READ_BUFFER_BYTES = 1024 * 1024  # what is read from a socket at once, and the most a request's head may have
 _TLS = {"1.2": SSLProtocols.tls12, "1.3": SSLProtocols.tls13}
 _REQUESTS_AT_ONCE = 1024  # in each worker; more wait in the kernel
 
@@ -54,7 +54,7 @@ def _granian(settings: Settings) -> MPServer:
         backlog=2048,
         backpressure=_REQUESTS_AT_ONCE,
         http1_settings=HTTP1Settings(
-            header_read_timeout=math.ceil(server.header_timeout_seconds * 1000), max_buffer_size=_HEAD_BYTES
+            header_read_timeout=math.ceil(server.header_timeout_seconds * 1000), max_buffer_size=_READ_BUFFER_BYTES
         ),
         log_level=LogLevels.warning,
         ssl_cert=server.tls_certificate,

@@ -103,7 +103,12 @@ class BlobFolder:
         location = f"{CANONICAL}/{digest.encoded[:2]}/{digest.encoded}"
         target = self.blobs / location
         self.make(target.parent)
-        self.disk.rename(self.uploads / upload_id, target)
+        try:
+            self.disk.rename(self.uploads / upload_id, target)
+        except FileNotFoundError:  # somebody has cleaned up empty folders behind our back
+            self._made.clear()
+            self.make(target.parent)
+            self.disk.rename(self.uploads / upload_id, target)
         self.disk.sync_folder(target.parent)
         return location
 
