@@ -28,6 +28,8 @@ from entrepot.store.cached import CachedBlobStore
 from entrepot.store.disk import Disk
 from entrepot.store.filesystem import FilesystemBlobStore
 
+_STARTING_SECONDS = 0.1  # Granian begins to serve when the lifespan has begun, and tells nobody
+
 
 @dataclass(frozen=True, slots=True)
 class Durability:
@@ -92,7 +94,9 @@ def check_store(settings: Settings, *, repair: bool) -> Report:
 
 @asynccontextmanager
 async def _life(jobs: JobRunner, metadata: SqliteMetadata) -> AsyncIterator[None]:
-    running = asyncio.create_task(jobs.run_for_ever())
+    loop = asyncio.get_running_loop()
+    loop.call_later(_STARTING_SECONDS, process.let_signals_in)
+    running = loop.create_task(jobs.run_for_ever())
     try:
         yield
     finally:

@@ -33,6 +33,8 @@ class Metrics:
     """All that is counted. One of these per process."""
 
     def __init__(self) -> None:
+        # The library decides when it is imported how it counts; by then the folder may not have been named yet.
+        values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         labels = ("route", "method", "status")
         registry = self._registry

@@ -6,9 +6,11 @@ import math
 import os
 import resource
 import shutil
+import signal
 import socket
 import tempfile
 from collections.abc import Callable
+from functools import partial
 
 from granian.constants import Interfaces, Loops, SSLProtocols
 from granian.http import HTTP1Settings
@@ -21,6 +23,7 @@ from entrepot.server.app import RegistryApp
 
 _READ_BUFFER_BYTES = 1024 * 1024  # what is read from a socket at once, and the most a request's head may have
 _TLS = {"1.2": SSLProtocols.tls12, "1.3": SSLProtocols.tls13}
+_STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 _REQUESTS_AT_ONCE = 1024  # in each worker; more wait in the kernel
 
 
@@ -32,6 +35,7 @@ def run(settings: Settings, create_app: Callable[[], RegistryApp]) -> None:
     """
     _require_free(settings.server.host, settings.server.port)
     _raise_file_limit()
+    _hold_signals_back_in_workers()
     counters = tempfile.mkdtemp(prefix="entrepot-metrics-")
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = counters  # read when a worker imports prometheus_client
     try:
@@ -39,6 +43,21 @@ def run(settings: Settings, create_app: Callable[[], RegistryApp]) -> None:
         _granian(settings).serve(target_loader=create_app, wrap_loader=False)
     finally:
         shutil.rmtree(counters, ignore_errors=True)
+
+
+def _hold_signals_back_in_workers() -> None:
+    # A forked worker has its parent's handlers until Granian sets the worker's own, so a SIGTERM in that time
+    # would be swallowed, and the parent would wait in vain for the worker to end. Held back, it is delivered
+    # as soon as the worker says that it is ready for it.
+    os.register_at_fork(
+        before=partial(signal.pthread_sigmask, signal.SIG_BLOCK, _STOP_SIGNALS),
+        after_in_parent=partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, _STOP_SIGNALS),
+    )
+
+
+def let_signals_in() -> None:
+    """To be called in a worker as soon as it serves."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
 
 
 def _granian(settings: Settings) -> MPServer:
