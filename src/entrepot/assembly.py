@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,9 +20,11 @@ from entrepot.repositories.local import LocalRegistry, Rules
 from entrepot.server import logs, process
 from entrepot.server.app import RegistryApp
 from entrepot.server.call import Options
+from entrepot.server.connections import Connections
 from entrepot.server.health import Health
 from entrepot.server.logs import AccessLog
 from entrepot.server.metrics import Metrics
+from entrepot.server.parent import stop_with_parent
 from entrepot.store.base import BlobStore
 from entrepot.store.cached import CachedBlobStore
 from entrepot.store.disk import Disk
@@ -68,13 +70,15 @@ def create_app(settings: Settings, durability: Durability | None = None) -> Regi
     registry = LocalRegistry(store, metadata, _rules(settings))
     metrics = Metrics()
     jobs = JobRunner(metadata, _jobs(settings, registry), registry.now, metrics)
+    connections = _connections(settings)
     return RegistryApp(
         registry,
         _options(settings),
         metrics=metrics,
         access_log=AccessLog(trust_forwarded=settings.server.behind_proxy) if settings.log.access else None,
         pages=Health(store, metadata, metrics).routes(),
-        lifespan=_life(jobs, metadata),
+        lifespan=_life(settings, jobs, metadata, connections),
+        connections=connections,
     )
 
 
@@ -93,16 +97,22 @@ def check_store(settings: Settings, *, repair: bool) -> Report:
 
 
 @asynccontextmanager
-async def _life(jobs: JobRunner, metadata: SqliteMetadata) -> AsyncIterator[None]:
+async def _life(
+    settings: Settings, jobs: JobRunner, metadata: SqliteMetadata, connections: Connections
+) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
     loop.call_later(_STARTING_SECONDS, process.let_signals_in)
-    running = loop.create_task(jobs.run_for_ever())
+    running = [
+        loop.create_task(jobs.run_for_ever()),
+        loop.create_task(connections.run()),
+        loop.create_task(stop_with_parent(grace_seconds=settings.server.graceful_stop_seconds)),
+    ]
     try:
         yield
     finally:
-        running.cancel()
-        with suppress(asyncio.CancelledError):
-            await running
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
         await metadata.close()
 
 
@@ -119,6 +129,13 @@ def _jobs(settings: Settings, registry: LocalRegistry) -> list[Job]:
         registry.store, registry.metadata, registry.now, after_seconds=int(uploads.expire_after_seconds)
     )
     return [Job("expire_uploads", int(uploads.expire_interval_seconds), expire.run)]
+
+
+def _connections(settings: Settings) -> Connections:
+    server = settings.server
+    return Connections(
+        server.port, header_seconds=server.header_timeout_seconds, idle_seconds=server.idle_timeout_seconds
+    )
 
 
 def _rules(settings: Settings) -> Rules:

@@ -18,6 +18,7 @@ from entrepot.errors import (
     ReadOnly,
     RegistryError,
     RegistryErrors,
+    RequestTimeout,
     RouteUnknown,
     TooManyUploads,
     Unavailable,
@@ -26,7 +27,8 @@ from entrepot.errors import (
 from entrepot.repositories.base import Registry
 from entrepot.server import blobs, listings, manifests, uploads
 from entrepot.server.call import API_VERSION, JSON, Call, Options, content_length, json_response
-from entrepot.server.http import Header, Receive, Request, Response, Scope, Send, deliver
+from entrepot.server.connections import Connections
+from entrepot.server.http import Delivery, Header, Receive, Request, Response, Scope, Send
 from entrepot.server.logs import AccessLog
 from entrepot.server.metrics import Metrics
 from entrepot.wire import errors, routes
@@ -81,6 +83,7 @@ class RegistryApp:
         access_log: AccessLog | None = None,
         pages: Mapping[str, PlainHandler] | None = None,
         lifespan: AbstractAsyncContextManager[None] | None = None,
+        connections: Connections | None = None,
     ) -> None:
         self._registry = registry
         self._options = options
@@ -88,30 +91,53 @@ class RegistryApp:
         self._access_log = access_log
         self._pages = pages or {}
         self._lifespan = lifespan
+        self._connections = connections
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await self._serve(Request(scope, receive, idle_seconds=self._options.idle_seconds), send)
+            await self._track(Request(scope, receive, idle_seconds=self._options.idle_seconds), send)
         elif scope["type"] == "lifespan":
             await self._live(receive, send)
+
+    async def _track(self, request: Request, send: Send) -> None:
+        peer = request.scope.get("client")
+        if self._connections is None or peer is None:
+            await self._serve(request, send)
+            return
+        self._connections.begin(peer)
+        try:
+            await self._serve(request, send)
+        finally:
+            self._connections.end(peer)
 
     async def _serve(self, request: Request, send: Send) -> None:
         started = time.perf_counter()
         match = routes.match(request.path)
+        delivery = Delivery(request, send)
         response = await self._answer(request, match)
-        sent = 0
         try:
-            sent = await deliver(response, send, head=request.method == "HEAD", idle_seconds=self._options.idle_seconds)
-        except Exception as error:
-            # The status is out, so all that is left is to end the connection before the promised length.
-            log.warning("answer broken off", path=request.path, error=repr(error))
-            raise
+            response = await self._deliver(delivery, response, request, match)
         finally:
             seconds = time.perf_counter() - started
             route = match.route.value if match else "other"
-            self._metrics.observe(route, request.method, response.status, seconds, request.bytes_in, sent)
+            self._metrics.observe(route, request.method, response.status, seconds, request.bytes_in, delivery.sent)
             if self._access_log is not None:
-                self._access_log(request, response.status, seconds, sent)
+                self._access_log(request, response.status, seconds, delivery.sent)
+        if request.method not in _READS:
+            await request.drain()
+
+    async def _deliver(self, delivery: Delivery, response: Response, request: Request, match: Match | None) -> Response:
+        try:
+            await delivery.run(response, idle_seconds=self._options.idle_seconds)
+        except (ClientGone, RequestTimeout) as error:
+            log.info("answer broken off", path=request.path, reason=error.message)
+        except Exception as error:
+            if delivery.has_begun:  # the status is out: the connection ends before the promised length
+                log.exception("answer broken off", path=request.path, sent=delivery.sent)
+                return response
+            response = self._refuse(request, match, [self._expected(request, error)])
+            await delivery.run(response, idle_seconds=self._options.idle_seconds)
+        return response
 
     async def _answer(self, request: Request, match: Match | None) -> Response:
         try:
@@ -121,12 +147,16 @@ class RegistryApp:
                 return await page(request)
             raise RouteUnknown(f"no such address: {request.path}", path=request.path)
         except RegistryErrors as several:
-            return await self._refuse(request, match, several.errors)
-        except RegistryError as error:
-            return await self._refuse(request, match, [error])
-        except Exception:
-            log.exception("unexpected error", method=request.method, path=request.path)
-            return await self._refuse(request, match, [RegistryError("unexpected")])
+            return self._refuse(request, match, several.errors)
+        except Exception as error:
+            return self._refuse(request, match, [self._expected(request, error)])
+
+    def _expected(self, request: Request, error: Exception) -> RegistryError:
+        """``error``, if it is one of those that have a meaning for the peer."""
+        if isinstance(error, RegistryError):
+            return error
+        log.error("unexpected error", method=request.method, path=request.path, exc_info=error)
+        return RegistryError("unexpected")
 
     async def _call(self, request: Request, match: Match) -> Response:
         handlers = HANDLERS[match.route]
@@ -148,12 +178,10 @@ class RegistryApp:
             allow = tuple(method for method in handlers if method != "DELETE")
             raise MethodNotAllowed("deletion is switched off in this registry", allow=allow, method="DELETE")
 
-    async def _refuse(self, request: Request, match: Match | None, reasons: Sequence[RegistryError]) -> Response:
+    def _refuse(self, request: Request, match: Match | None, reasons: Sequence[RegistryError]) -> Response:
         status, body = errors.encode(reasons)
         if status >= errors.UNEXPECTED[0]:
             log.error("request failed", path=request.path, status=status, errors=[r.message for r in reasons])
-        if not isinstance(reasons[0], ClientGone):
-            await request.drain()
         headers = [JSON, content_length(len(body)), API_VERSION, *self._hints(request, match, reasons[0])]
         return Response(status, headers, body)
 

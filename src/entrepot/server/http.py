@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from entrepot.errors import ClientGone, ManifestTooLarge, RequestTimeout
+from entrepot.errors import ClientGone, ManifestTooLarge, RequestTimeout, SizeInvalid
 from entrepot.store.base import Piece
 from entrepot.wire.headers import parse_content_length, parse_query
 
@@ -17,14 +17,14 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
-_DRAIN_BYTES = 256 * 1024
-_DRAIN_SECONDS = 2.0
+_DRAIN_BYTES = 32 * 1024 * 1024
+_DRAIN_SECONDS = 5.0
 
 
 class Request:
     """One HTTP request; nothing of it is parsed before it is asked for."""
 
-    __slots__ = ("_idle_seconds", "_query", "_receive", "bytes_in", "is_read", "method", "path", "scope")
+    __slots__ = ("_idle_seconds", "_is_over", "_query", "_receive", "bytes_in", "is_read", "method", "path", "scope")
 
     def __init__(self, scope: Scope, receive: Receive, *, idle_seconds: float) -> None:
         self.scope = scope
@@ -32,6 +32,7 @@ class Request:
         self.path: str = scope["raw_path"].decode("latin-1")
         self.bytes_in = 0
         self.is_read = False
+        self._is_over = False  # nothing more will come, whatever was announced
         self._receive = receive
         self._idle_seconds = idle_seconds
         self._query: dict[str, list[str]] | None = None
@@ -64,19 +65,29 @@ class Request:
     async def pieces(self) -> AsyncIterator[bytes]:
         """The body as it arrives. Raises ClientGone when the peer hangs up, RequestTimeout when it stalls."""
         while not self.is_read:
-            try:
-                async with asyncio.timeout(self._idle_seconds):
-                    message = await self._receive()
-            except TimeoutError:
-                raise RequestTimeout(
-                    f"nothing came for {self._idle_seconds:.0f} seconds", after_bytes=self.bytes_in
-                ) from None
-            if message["type"] == "http.disconnect":
-                raise ClientGone("the connection ended before the body did", after_bytes=self.bytes_in)
+            message = await self._next()
             self.is_read = not message.get("more_body", False)
             if body := message.get("body", b""):
                 self.bytes_in += len(body)
                 yield body
+
+    async def _next(self) -> MutableMapping[str, Any]:
+        try:
+            async with asyncio.timeout(self._idle_seconds):
+                message = await self._receive()
+        except TimeoutError:
+            self._is_over = True
+            raise RequestTimeout(
+                f"expected more of the body, nothing came for {self._idle_seconds:g} seconds",
+                after_bytes=self.bytes_in,
+            ) from None
+        if message["type"] == "http.disconnect":
+            self._is_over = True
+            raise ClientGone(
+                f"expected more of the body, the connection ended after {self.bytes_in} bytes",
+                after_bytes=self.bytes_in,
+            )
+        return message
 
     async def body(self, most: int) -> bytes:
         """The whole body. Raises ManifestTooLarge beyond ``most`` bytes."""
@@ -92,13 +103,32 @@ class Request:
         return bytes(content)
 
     async def drain(self) -> None:
-        """Take in a short rest of the body, so that the peer gets to read the answer instead of a reset."""
-        with suppress(ClientGone, RequestTimeout, TimeoutError):
+        """Take in the rest of the body, up to a limit, after the answer is out.
+
+        A connection that is closed while bytes still arrive is reset, and then a peer that writes before it
+        reads never sees the answer.
+        """
+        if not self._has_rest():
+            return
+        start = self.bytes_in
+        with suppress(SizeInvalid, ClientGone, RequestTimeout, TimeoutError):
+            announced = self.content_length
             async with asyncio.timeout(_DRAIN_SECONDS):
-                start = self.bytes_in
                 async for _ in self.pieces():
-                    if self.bytes_in - start > _DRAIN_BYTES:
+                    if self.bytes_in - start > _DRAIN_BYTES or self.bytes_in == announced:
                         break
+
+    def _has_rest(self) -> bool:
+        if self.is_read or self._is_over:
+            return False
+        if self.bytes_in == 0 and self.header(b"expect") is not None:  # has waited for our word, and got another one
+            return False
+        return self.header(b"transfer-encoding") is not None or self.header(b"content-length") not in (None, "0")
+
+    async def hung_up(self) -> None:
+        """Return when the peer has gone. For after the body has been read."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
 
 
 @dataclass(slots=True)
@@ -111,18 +141,64 @@ class Response:
     stream: AbstractAsyncContextManager[AsyncIterator[Piece]] | None = None
 
 
-async def deliver(response: Response, send: Send, *, head: bool, idle_seconds: float) -> int:
-    """Send a response and return the number of body bytes sent. HEAD gets the headers of GET and no body."""
-    await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
-    if response.stream is None or head:
-        body = b"" if head else response.body
-        await send({"type": "http.response.body", "body": body})
-        return len(body)
-    sent = 0
-    async with response.stream as pieces:
-        async for piece in pieces:
-            async with asyncio.timeout(idle_seconds):  # a peer that stopped reading
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-            sent += len(piece)
-    await send({"type": "http.response.body", "body": b""})
-    return sent
+class Delivery:
+    """A response on its way out; ``sent`` counts the bytes of its body."""
+
+    __slots__ = ("_request", "_send", "has_begun", "sent")
+
+    def __init__(self, request: Request, send: Send) -> None:
+        self._request = request
+        self._send = send
+        self.has_begun = False
+        self.sent = 0
+
+    async def run(self, response: Response, *, idle_seconds: float) -> None:
+        """Send all of it; to HEAD the headers alone.
+
+        Raises ClientGone when the peer hangs up on the way, RequestTimeout when it stops reading. Whatever is
+        raised before ``has_begun`` leaves room for another response; after that the connection has to end,
+        before the promised length, so that the peer notices.
+        """
+        if response.stream is None:
+            await self._begin(response)
+            await self._finish(b"" if self._request.method == "HEAD" else response.body)
+        elif self._request.method == "HEAD":
+            await self._begin(response)
+            await self._finish(b"")
+        else:
+            async with response.stream as pieces:
+                await self._pour(response, pieces, idle_seconds)
+
+    async def _begin(self, response: Response) -> None:
+        self.has_begun = True
+        await self._send({"type": "http.response.start", "status": response.status, "headers": response.headers})
+
+    async def _finish(self, body: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": body})
+        self.sent += len(body)
+
+    async def _pour(self, response: Response, pieces: AsyncIterator[Piece], idle_seconds: float) -> None:
+        watch: asyncio.Task[None] | None = None
+        try:
+            async for piece in pieces:
+                if not self.has_begun:
+                    await self._begin(response)
+                elif watch is None:  # one piece is sent before anybody can hang up
+                    watch = asyncio.create_task(self._request.hung_up())
+                elif watch.done():
+                    raise ClientGone(f"the peer hung up after {self.sent} bytes", after_bytes=self.sent)
+                await self._send_piece(piece, idle_seconds)
+            if not self.has_begun:
+                await self._begin(response)
+            await self._finish(b"")
+        finally:
+            if watch is not None:
+                watch.cancel()
+
+    async def _send_piece(self, piece: Piece, idle_seconds: float) -> None:
+        try:
+            async with asyncio.timeout(idle_seconds):
+                await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+        except TimeoutError:
+            raise RequestTimeout(f"the peer read nothing for {idle_seconds:g} seconds", after_bytes=self.sent) from None
+        self.sent += len(piece)
