@@ -9,7 +9,7 @@ raises and catches these::
     │                      UploadInvalid  ParameterInvalid
     ├─ ManifestBlobUnknown one for each absent child of a manifest
     ├─ RangeInvalid        UploadRangeInvalid  UploadBusy
-    ├─ TooLarge            ManifestTooLarge  UploadTooLarge  TooManyTags
+    ├─ TooLarge            ManifestTooLarge  UploadTooLarge  TooManyTags  PathTooLong
     ├─ Denied              BlobInUse  PreconditionFailed
     ├─ Unsupported         RouteUnknown  MethodNotAllowed  ReadOnly
     ├─ TooManyUploads      retry_after_seconds
@@ -136,6 +136,10 @@ class UploadTooLarge(TooLarge):
 
 class TooManyTags(TooLarge):
     """More ``tag`` parameters than one push may carry."""
+
+
+class PathTooLong(TooLarge):
+    """An address longer than any that the registry has."""
 
 
 class Denied(RegistryError):

@@ -14,6 +14,7 @@ import structlog
 from entrepot.errors import (
     ClientGone,
     MethodNotAllowed,
+    PathTooLong,
     RangeInvalid,
     ReadOnly,
     RegistryError,
@@ -69,6 +70,17 @@ HANDLERS: Mapping[Route, Mapping[str, Handler]] = {
 }
 _READS = frozenset({"GET", "HEAD"})
 _OF_CONTENT = frozenset({Route.MANIFEST, Route.BLOB})
+_MOST_PATH_CHARACTERS = 4096  # percent-encoded, the longest legal name and digest together have less than half
+_MOST_SHOWN = 80
+
+
+def _require_short(path: str) -> None:
+    if len(path) > _MOST_PATH_CHARACTERS:
+        raise PathTooLong(
+            f"expected a path of at most {_MOST_PATH_CHARACTERS} characters, got {len(path)}",
+            limit=_MOST_PATH_CHARACTERS,
+            actual=len(path),
+        )
 
 
 class RegistryApp:
@@ -141,6 +153,7 @@ class RegistryApp:
 
     async def _answer(self, request: Request, match: Match | None) -> Response:
         try:
+            _require_short(request.path)
             if match is not None:
                 return await self._call(request, match)
             if (page := self._pages.get(request.path)) is not None:
@@ -163,9 +176,8 @@ class RegistryApp:
         handler = handlers.get(request.method)
         if handler is None:
             allow = tuple(handlers)
-            raise MethodNotAllowed(
-                f"expected one of {', '.join(allow)} here, got {request.method}", allow=allow, method=request.method
-            )
+            method = request.method[:_MOST_SHOWN]
+            raise MethodNotAllowed(f"expected one of {', '.join(allow)} here, got {method}", allow=allow, method=method)
         if request.method not in _READS:
             self._require_writable(request, match, handlers)
         return await handler(Call(request, match, self._registry, self._options))

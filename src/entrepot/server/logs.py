@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
 
 from entrepot.server.http import Request
 
+_MOST_CHARACTERS = 1000  # of one value in a log line
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -22,6 +24,7 @@ def configure(level: str, form: str) -> None:
     )
     structlog.configure(
         processors=[
+            _escape,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
@@ -31,6 +34,14 @@ def configure(level: str, form: str) -> None:
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+def _escape(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Nothing that a peer sends may end a line, move the cursor, or fill the disk."""
+    for name, value in event.items():
+        if isinstance(value, str) and (len(value) > _MOST_CHARACTERS or not value.isprintable()):
+            event[name] = value[:_MOST_CHARACTERS].encode("unicode_escape").decode()
+    return event
 
 
 class AccessLog:

@@ -30,6 +30,7 @@ STATUS_AND_CODE: dict[type[e.RegistryError], tuple[int, str]] = {
     e.ManifestTooLarge: (413, "MANIFEST_INVALID"),
     e.UploadTooLarge: (413, "BLOB_UPLOAD_INVALID"),
     e.TooManyTags: (414, "UNSUPPORTED"),
+    e.PathTooLong: (414, "UNSUPPORTED"),
     e.Denied: (403, "DENIED"),
     e.BlobInUse: (403, "DENIED"),
     e.PreconditionFailed: (412, "DENIED"),
