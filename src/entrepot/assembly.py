@@ -24,7 +24,6 @@ from entrepot.server.connections import Connections
 from entrepot.server.health import Health
 from entrepot.server.logs import AccessLog
 from entrepot.server.metrics import Metrics
-from entrepot.server.parent import stop_with_parent
 from entrepot.store.base import BlobStore
 from entrepot.store.cached import CachedBlobStore
 from entrepot.store.disk import Disk
@@ -77,7 +76,7 @@ def create_app(settings: Settings, durability: Durability | None = None) -> Regi
         metrics=metrics,
         access_log=AccessLog(trust_forwarded=settings.server.behind_proxy) if settings.log.access else None,
         pages=Health(store, metadata, metrics).routes(),
-        lifespan=_life(settings, jobs, metadata, connections),
+        lifespan=_life(jobs, metadata, connections),
         connections=connections,
     )
 
@@ -97,16 +96,10 @@ def check_store(settings: Settings, *, repair: bool) -> Report:
 
 
 @asynccontextmanager
-async def _life(
-    settings: Settings, jobs: JobRunner, metadata: SqliteMetadata, connections: Connections
-) -> AsyncIterator[None]:
+async def _life(jobs: JobRunner, metadata: SqliteMetadata, connections: Connections) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
     loop.call_later(_STARTING_SECONDS, process.let_signals_in)
-    running = [
-        loop.create_task(jobs.run_for_ever()),
-        loop.create_task(connections.run()),
-        loop.create_task(stop_with_parent(grace_seconds=settings.server.graceful_stop_seconds)),
-    ]
+    running = [loop.create_task(jobs.run_for_ever()), loop.create_task(connections.run())]
     try:
         yield
     finally:

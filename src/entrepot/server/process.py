@@ -9,6 +9,8 @@ import shutil
 import signal
 import socket
 import tempfile
+import threading
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -24,6 +26,7 @@ from entrepot.server.app import RegistryApp
 _READ_BUFFER_BYTES = 1024 * 1024  # what is read from a socket at once, and the most a request's head may have
 _TLS = {"1.2": SSLProtocols.tls12, "1.3": SSLProtocols.tls13}
 _STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
+_SECONDS_BETWEEN_LOOKS_AT_PARENT = 1.0
 _REQUESTS_AT_ONCE = 1024  # in each worker; more wait in the kernel
 
 
@@ -40,9 +43,24 @@ def run(settings: Settings, create_app: Callable[[], RegistryApp]) -> None:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = counters  # read when a worker imports prometheus_client
     try:
         print(_greeting(settings), flush=True)  # noqa: T201
-        _granian(settings).serve(target_loader=create_app, wrap_loader=False)
+        start = partial(_start_worker, create_app, settings.server.graceful_stop_seconds)
+        _granian(settings).serve(target_loader=start, wrap_loader=False)
     finally:
         shutil.rmtree(counters, ignore_errors=True)
+
+
+def _start_worker(create_app: Callable[[], RegistryApp], grace_seconds: float) -> RegistryApp:
+    threading.Thread(target=_stop_with_parent, args=(os.getppid(), grace_seconds), daemon=True).start()
+    return create_app()
+
+
+def _stop_with_parent(parent: int, grace_seconds: float) -> None:
+    # A worker whose main process was killed would hold the port for ever, and nobody could stop it any more.
+    while os.getppid() == parent:
+        time.sleep(_SECONDS_BETWEEN_LOOKS_AT_PARENT)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(grace_seconds)
+    os._exit(1)
 
 
 def _hold_signals_back_in_workers() -> None:
