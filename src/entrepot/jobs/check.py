@@ -95,9 +95,14 @@ class Check:
         return None if actual == stored.digest else f"its bytes are those of {actual}"
 
     async def _take_out(self, report: Report, stored: StoredBlob) -> None:
-        if self.repair and await self.store.quarantine(stored):
-            await self.metadata.write(audit.mark_quarantined(stored))
+        if not self.repair:
+            return
+        # the row first: a push that finds the bytes bad or gone writes both anew, and must have the last word
+        await self.metadata.write(audit.mark_quarantined(stored))
+        if await self.store.quarantine(stored):
             report.repaired += 1
+        else:
+            await self.metadata.write(audit.mark_kept(stored))
 
     async def _check_manifests(self, report: Report) -> None:
         last = 0

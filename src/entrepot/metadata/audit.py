@@ -43,6 +43,11 @@ CLEAR_LOCATION = (
     .where(blobs.c.digest == bindparam("lost"), blobs.c.location == bindparam("was_at"))
     .values(location=None)
 )
+RESTORE_LOCATION = (
+    sa.update(blobs)
+    .where(blobs.c.digest == bindparam("kept"), blobs.c.location.is_(None))
+    .values(location=bindparam("is_at"))
+)
 
 
 class BlobRow(NamedTuple):
@@ -90,3 +95,8 @@ def location_of(digest: Digest) -> Operation[str | None]:
 def mark_quarantined(stored: StoredBlob) -> Operation[None]:
     """The bytes are gone from their location; the blob counts as absent until it is pushed again."""
     yield CLEAR_LOCATION, {"lost": stored.digest, "was_at": stored.location}
+
+
+def mark_kept(stored: StoredBlob) -> Operation[None]:
+    """The bytes were good after all."""
+    yield RESTORE_LOCATION, {"kept": stored.digest, "is_at": stored.location}

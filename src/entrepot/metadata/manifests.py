@@ -62,6 +62,7 @@ SELECT_MANIFEST_SIZES = select(manifests.c.digest, manifests.c.size).where(
     manifests.c.digest.in_(bindparam("digests", expanding=True)),
 )
 
+_OVERWRITTEN = ("media_type", "size", "content", "subject", "artifact_type", "referrer")
 _insert_manifest = upsert(manifests).values(
     repository_id=bindparam("repository_id"),
     digest=bindparam("digest"),
@@ -73,10 +74,11 @@ _insert_manifest = upsert(manifests).values(
     referrer=bindparam("referrer"),
     created_at=bindparam("now"),
 )
-# The same bytes pushed again may come under another Content-Type; the last one counts.
+# The same bytes pushed again may come under another Content-Type; the last one counts. The bytes are written
+# anew as well, which heals a damaged row.
 INSERT_MANIFEST = _insert_manifest.on_conflict_do_update(
     index_elements=["repository_id", "digest"],
-    set_={name: _insert_manifest.excluded[name] for name in ("media_type", "subject", "artifact_type", "referrer")},
+    set_={name: _insert_manifest.excluded[name] for name in _OVERWRITTEN},
 ).returning(manifests.c.id)
 
 INSERT_EDGE = (

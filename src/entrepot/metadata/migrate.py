@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 from entrepot.errors import Unavailable
 from entrepot.metadata.sqlite import translated
@@ -50,17 +51,39 @@ def _run_migrations(path: Path) -> None:
     # Alembic takes half a second to import, and is needed on the first start of a version only.
     from alembic import command
     from alembic.config import Config
-    from sqlalchemy import create_engine
+    from sqlalchemy import create_engine, event
 
     config = Config()
     config.set_main_option("script_location", str(_SCRIPTS))
     engine = create_engine(f"sqlite:///{path}")
+    event.listen(engine, "connect", _leave_transactions_to_us)
+    event.listen(engine, "begin", _begin)
     try:
-        with engine.begin() as connection:
+        with _unwrapped(), engine.begin() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, HEAD)
     finally:
         engine.dispose()
+
+
+def _leave_transactions_to_us(connection: Any, _: Any) -> None:
+    # Python's driver begins no transaction before CREATE TABLE, and a process killed between two tables would
+    # leave a database that no version can open
+    connection.isolation_level = None
+
+
+def _begin(connection: Any) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+@contextmanager
+def _unwrapped() -> Iterator[None]:
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        yield
+    except DBAPIError as error:
+        raise (error.orig or error) from error
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -70,7 +70,9 @@ class SqliteMetadata:
         self._much = ThreadPoolExecutor(1, thread_name_prefix="sqlite-read")
         self._much_reader: sqlite3.Connection | None = None
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._writer = threading.Thread(target=self._write_all, name="sqlite-write", daemon=True)
+        self._lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        writer = self._connect()
+        self._writer = threading.Thread(target=self._write_all, args=(writer,), name="sqlite-write", daemon=True)
         self._writer.start()
 
     def _connect(self) -> sqlite3.Connection:
@@ -109,6 +111,7 @@ class SqliteMetadata:
     async def close(self) -> None:
         self._jobs.put(None)
         await asyncio.to_thread(self._writer.join)
+        os.close(self._lock)
         self._much.shutdown()
         self._reader.close()
         if self._much_reader is not None:
@@ -128,20 +131,15 @@ class SqliteMetadata:
         text, values = self._compile(*statement)
         return connection.execute(text, values).fetchall()
 
-    def _write_all(self) -> None:
-        connection = self._connect()
-        lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
+    def _write_all(self, connection: sqlite3.Connection) -> None:
+        with closing(connection):
             while (job := self._jobs.get()) is not None:
                 batch, is_last = self._with_waiting(job)
-                with _locked(lock):
+                with _locked(self._lock):
                     outcomes = self._run(connection, batch)
                 _tell(outcomes)
                 if is_last:
                     break
-        finally:
-            os.close(lock)
-            connection.close()
 
     def _with_waiting(self, first: _Job) -> tuple[list[_Job], bool]:
         batch = [first]
@@ -154,28 +152,38 @@ class SqliteMetadata:
         return batch, False
 
     def _run(self, connection: sqlite3.Connection, batch: list[_Job]) -> list[_Outcome]:
+        outcomes: list[_Outcome] = []
         try:
             with translated():
                 durable = any(job.durable for job in batch)
                 connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
                 connection.execute("BEGIN IMMEDIATE")
-                outcomes = [self._run_one(connection, job) for job in batch]
+                for job in batch:
+                    outcomes.append(self._run_one(connection, job))
                 self._commit(connection)
                 return outcomes
         except Exception as error:
             _roll_back(connection)
-            return [_Outcome(job, error=error) for job in batch]
+            return _all_failed(batch, outcomes, error)
 
     def _run_one(self, connection: sqlite3.Connection, job: _Job) -> _Outcome:
         connection.execute("SAVEPOINT one")
         try:
             result = self._drive(connection, job.operation)
         except Exception as error:
+            if not connection.in_transaction:  # the database gave up the whole of it, as it does when it is full
+                raise
             connection.execute("ROLLBACK TO one")
             connection.execute("RELEASE one")
             return _Outcome(job, error=error)
         connection.execute("RELEASE one")
         return _Outcome(job, result)
+
+
+def _all_failed(batch: list[_Job], outcomes: list[_Outcome], error: Exception) -> list[_Outcome]:
+    """The batch failed as a whole with ``error``; operations that had failed before that keep their own."""
+    own = {id(outcome.job): outcome.error for outcome in outcomes}
+    return [_Outcome(job, error=own.get(id(job)) or error) for job in batch]
 
 
 def _tell(outcomes: list[_Outcome]) -> None:

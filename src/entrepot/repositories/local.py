@@ -55,7 +55,7 @@ class LocalBlob:
         return self.stored.size
 
     def open(self, *, start: int = 0, end: int | None = None) -> AbstractAsyncContextManager[AsyncIterator[Piece]]:
-        return self.store.open(self.stored.location, start=start, end=end)
+        return self.store.open(self.stored, start=start, end=end)
 
 
 class LocalRepository:

@@ -102,26 +102,33 @@ class LocalUploads:
     async def _take(self, upload_id: str) -> tuple[UploadFound, Upload]:
         found = await self._find(upload_id)
         while True:
-            try:
-                upload = await self.store.resume_upload(found.state)
-            except UploadUnknown:
-                await self._forget_if_unchanged(found)
-                raise
-            try:
-                current = await self._find(upload_id)
-            except UploadUnknown:
-                await upload.cancel()
-                raise
+            upload = await self._resume(found)
+            current = await self._find_again(upload_id, upload)
             if current.state == found.state:
+                if upload is None:  # closed a moment ago, or by a process that died before it could say so
+                    raise UploadUnknown(f"the bytes of upload {upload_id} are gone", name=self.name, upload=upload_id)
                 return found, upload
-            await upload.close()
+            if upload is not None:
+                await upload.close()
             found = current
 
-    async def _forget_if_unchanged(self, found: UploadFound) -> None:
-        # bytes gone and row still there: nobody can ever finish it
-        current = await self._find(found.state.id)
-        if current.state == found.state:
-            await self.metadata.write(uploads.end_upload(found.state.id))
+    async def _resume(self, found: UploadFound) -> Upload | None:
+        try:
+            return await self.store.resume_upload(found.state)
+        except UploadUnknown:
+            return None
+
+    async def _find_again(self, upload_id: str, upload: Upload | None) -> UploadFound:
+        try:
+            return await self._find(upload_id)
+        except UploadUnknown:
+            if upload is not None:
+                await upload.cancel()
+            raise
+        except BaseException:
+            if upload is not None:
+                await upload.close()
+            raise
 
     async def _write(self, found: UploadFound, upload: Upload, chunk: Chunk) -> None:
         _require_start(found.state, chunk)
@@ -156,7 +163,8 @@ class LocalUploads:
         await self.metadata.write(uploads.save_upload(state, found.algorithm, self.now()))
 
     def _record(self, digest: Digest, stored: StoredBlob, upload_id: str) -> Operation[None]:
-        yield from uploads.end_upload(upload_id)
+        if not (yield from uploads.end_upload(upload_id)):  # of two that close an upload, one does
+            raise UploadUnknown(f"upload {upload_id} was ended by another request", name=self.name, upload=upload_id)
         yield from blobs.put_blob(self.name, digest, stored, self.now())
 
 

@@ -61,7 +61,8 @@ class Upload(Protocol):
     async def write(self, chunks: AsyncIterable[bytes], *, checkpoint: Checkpoint | None = None) -> int:
         """Append, and return the new size. When ``chunks`` raises, what came before is kept.
 
-        Now and then, when much has been written, ``checkpoint`` is given a state that is durable.
+        Now and then, when much has been written, ``checkpoint`` is given a state that is durable. It is not
+        called any more once ``write`` has raised.
         """
 
     async def save(self) -> UploadState:
@@ -89,16 +90,20 @@ class BlobStore(Protocol):
         """A new, empty upload, hashed with ``algorithm``, and sha256 in any case, while it arrives."""
 
     async def resume_upload(self, state: UploadState) -> Upload:
-        """Go on where ``state`` was saved; bytes written after that are dropped.
+        """Go on where ``state`` was saved. What was written after that is dropped by the first ``write``,
+        ``save`` or ``commit``, and not before, so that a state that turns out to be old does no harm.
 
-        Waits a little for another writer to finish, then raises UploadBusy. Raises UploadUnknown when the
-        bytes are gone.
+        May wait a little for another writer to let go, then raises UploadBusy. Raises UploadUnknown when the
+        bytes are gone; a state without bytes can be resumed even then.
         """
 
     def open(
-        self, location: str, *, start: int = 0, end: int | None = None
+        self, blob: StoredBlob, *, start: int = 0, end: int | None = None
     ) -> AbstractAsyncContextManager[AsyncIterator[Piece]]:
-        """The bytes from ``start`` up to, not including, ``end``. Raises Corrupt when there are none."""
+        """The bytes from ``start`` up to, not including, ``end``.
+
+        Entering raises Corrupt when nothing is there, or not as many bytes as ``blob.size`` says.
+        """
 
     async def stat(self, location: str) -> int:
         """The size in bytes. Raises Corrupt when nothing is there."""
@@ -109,8 +114,8 @@ class BlobStore(Protocol):
     async def quarantine(self, blob: StoredBlob) -> bool:
         """Move bytes that are not what their digest says out of the way.
 
-        They are looked at once more after the move: True when they are bad, False when they turned out to be
-        good (somebody pushed them anew meanwhile) and were put back.
+        They are looked at once more: True when they are bad or gone, False when they are good (somebody pushed
+        them anew meanwhile) and stay.
         """
 
     async def delete(self, location: str) -> None:

@@ -7,13 +7,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from entrepot.digest import CANONICAL, Digest
+from entrepot.errors import Corrupt
 from entrepot.store.base import BlobStore, Piece, StoredBlob, Upload, UploadState
 
 
 class CachedBlobStore:
     """A BlobStore that remembers what it has read of the blobs up to ``largest`` bytes, ``capacity`` in all.
 
-    Bytes at a location never change, so nothing has to be invalidated but what is taken away.
+    What it remembers is what the digest says, so it stays true whatever becomes of the bytes: nothing has to be
+    invalidated, and damage that was repaired by another process does not live on in here.
     """
 
     def __init__(self, store: BlobStore, *, capacity: int, largest: int) -> None:
@@ -25,23 +27,27 @@ class CachedBlobStore:
 
     @asynccontextmanager
     async def open(
-        self, location: str, *, start: int = 0, end: int | None = None
+        self, blob: StoredBlob, *, start: int = 0, end: int | None = None
     ) -> AsyncIterator[AsyncIterator[Piece]]:
-        content = self._kept.get(location)
-        if content is None and await self._store.stat(location) <= self._largest:
-            content = await self._fetch(location)
-        if content is None:
-            async with self._store.open(location, start=start, end=end) as pieces:
+        if blob.size > self._largest:
+            async with self._store.open(blob, start=start, end=end) as pieces:
                 yield pieces
+            return
+        content = self._kept.get(blob.location)
+        if content is None:
+            content = await self._fetch(blob)
         else:
-            self._kept.move_to_end(location)
-            yield _once(content if start == 0 and end is None else content[start:end])
+            self._kept.move_to_end(blob.location)
+        yield _once(content if start == 0 and end is None else content[start:end])
 
-    async def _fetch(self, location: str) -> bytes:
-        async with self._store.open(location) as pieces:
+    async def _fetch(self, blob: StoredBlob) -> bytes:
+        async with self._store.open(blob) as pieces:
             content = b"".join([piece async for piece in pieces])
-        if location not in self._kept:
-            self._kept[location] = content
+        actual = Digest.of(content)
+        if actual != blob.digest:
+            raise Corrupt(f"the bytes of {blob.digest} are those of {actual}", location=blob.location)
+        if blob.location not in self._kept:
+            self._kept[blob.location] = content
             self._size += len(content)
         while self._size > self._capacity and len(self._kept) > 1:
             self._size -= len(self._kept.popitem(last=False)[1])

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from entrepot import hashing
-from entrepot.digest import CANONICAL, HEX_LENGTHS, Digest
+from entrepot.digest import CANONICAL, Digest
 from entrepot.errors import Corrupt, DigestInvalid, UploadBusy
 from entrepot.hashing import RunningHash
 from entrepot.store.base import Checkpoint, Piece, StoredBlob, UploadState
@@ -60,12 +60,12 @@ class FilesystemBlobStore:
 
     @asynccontextmanager
     async def open(
-        self, location: str, *, start: int = 0, end: int | None = None
+        self, blob: StoredBlob, *, start: int = 0, end: int | None = None
     ) -> AsyncIterator[AsyncIterator[Piece]]:
-        fd = self._folder.open_blob(location)
+        fd = self._folder.open_blob(blob.location)
         try:
-            size = os.fstat(fd).st_size
-            yield self._read(fd, start, size if end is None else min(end, size))
+            _require_size(fd, blob)
+            yield self._read(fd, start, blob.size if end is None else min(end, blob.size))
         finally:
             os.close(fd)
 
@@ -97,16 +97,13 @@ class FilesystemBlobStore:
         await self._threads.run((self._folder.blobs / location).unlink)
 
     async def walk(self) -> AsyncIterator[StoredBlob]:
-        for folder in await self._threads.run(self._folder.entries, self._folder.blobs / CANONICAL):
-            for path in await self._threads.run(self._folder.entries, folder):
-                if len(path.name) == HEX_LENGTHS[CANONICAL]:
-                    location = f"{CANONICAL}/{folder.name}/{path.name}"
-                    size = await self.stat(location)
-                    yield StoredBlob(Digest.parse(f"{CANONICAL}:{path.name}"), size, location)
+        for folder in await self._threads.run(self._folder.blob_folders):
+            for blob in await self._threads.run(self._folder.blobs_in, folder):
+                yield blob
 
     async def walk_uploads(self) -> AsyncIterator[str]:
-        for path in await self._threads.run(self._folder.entries, self._folder.uploads):
-            yield path.name
+        for upload_id in await self._threads.run(self._folder.upload_ids):
+            yield upload_id
 
     async def discard_upload(self, upload_id: str) -> bool:
         return await self._threads.run(self._folder.discard_upload, upload_id)
@@ -135,6 +132,7 @@ class FilesystemUpload:
         self._hashes = hashes
         self._fd = fd
         self._written = size
+        self._cut_at = size if fd is not None else None  # where the file is to end before more is written
         self._pending: list[bytes] = []
         self._pending_size = 0
         self._unsynced = 0
@@ -155,10 +153,19 @@ class FilesystemUpload:
                         await writing
                         await self._sync_behind(checkpoint)
                     writing = asyncio.create_task(self._threads.run(self._flush, self._take_pending()))
-        finally:
             if writing is not None:
                 await writing
+        except BaseException:
+            await self._let_end(writing)
+            raise
         return self.size
+
+    async def _let_end(self, writing: asyncio.Task[None] | None) -> None:
+        # the checkpoint must not be called after we have raised, and a failed write outweighs a peer that left
+        if self._syncing is not None:
+            await asyncio.wait({self._syncing})
+        if writing is not None:
+            await writing
 
     def _take_pending(self) -> list[bytes]:
         pieces, self._pending = self._pending, []
@@ -170,6 +177,9 @@ class FilesystemUpload:
     def _flush(self, pieces: list[bytes]) -> None:
         if self._fd is None:
             self._fd = self._folder.create_upload(self.id)
+        if self._cut_at is not None:
+            os.ftruncate(self._fd, self._cut_at)
+            self._cut_at = None
         self._folder.disk.write(self._fd, pieces)
         for piece in pieces:
             for running in self._hashes.values():
@@ -246,6 +256,12 @@ class FilesystemUpload:
         if self._fd is not None:
             fd, self._fd = self._fd, None
             os.close(fd)
+
+
+def _require_size(fd: int, blob: StoredBlob) -> None:
+    size = os.fstat(fd).st_size
+    if size != blob.size:
+        raise Corrupt(f"{blob.digest} has {size} bytes instead of {blob.size}", location=blob.location)
 
 
 def _read_cached(fd: int, start: int, length: int) -> Piece:

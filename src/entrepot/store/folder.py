@@ -17,13 +17,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from entrepot import hashing
-from entrepot.digest import CANONICAL, Digest
-from entrepot.errors import Corrupt, UploadUnknown
+from entrepot.digest import CANONICAL, Digest, is_digest
+from entrepot.errors import Corrupt, UploadBusy, UploadUnknown
 from entrepot.hashing import RunningHash
 from entrepot.store.base import StoredBlob, UploadState
 from entrepot.store.disk import Disk
 
 READ_PIECE = 1024 * 1024
+_TRIES = 100
 
 
 class BlobFolder:
@@ -34,27 +35,28 @@ class BlobFolder:
         self.uploads = root / "uploads"
         self.quarantined = root / "quarantine"
         self.disk = disk
+        self._root = root
         self._made: set[Path] = set()
 
     def make(self, folder: Path) -> None:
-        """Create a folder, durably, if it is not there."""
+        """Create a folder of the store if it is not there; it is durable then, whoever has created it."""
         if folder in self._made:
             return
-        missing = [path for path in (folder, *folder.parents) if not path.exists()]
-        for path in reversed(missing):
-            path.mkdir(exist_ok=True)
-            self.disk.sync_folder(path.parent)
+        if folder != self._root:
+            self.make(folder.parent)
+        make_folder(folder, self.disk)
         self._made.add(folder)
 
     def create_upload(self, upload_id: str) -> int:
         """A new file for an upload, locked."""
-        fd = self._try_lock(UploadState(upload_id))
-        if fd is None:
-            raise UploadUnknown(f"upload {upload_id} belongs to somebody else", upload=upload_id)
-        return fd
+        for _ in range(_TRIES):  # the job that removes leftovers may take a new file for one
+            with suppress(UploadUnknown):
+                if (fd := self._try_lock(UploadState(upload_id))) is not None:
+                    return fd
+        raise UploadBusy(f"upload {upload_id} belongs to somebody else", offset=0, upload=upload_id)
 
     def resume_upload(self, state: UploadState) -> tuple[int, dict[str, RunningHash]] | None:
-        """The upload's file, locked and cut back to ``state``, and its hashes; None while it is locked."""
+        """The upload's file, locked and positioned at ``state``, and its hashes; None while it is locked."""
         fd = self._try_lock(state)
         if fd is None:
             return None
@@ -65,12 +67,8 @@ class BlobFolder:
             raise
 
     def _try_lock(self, state: UploadState) -> int | None:
-        self.make(self.uploads)
         path = self.uploads / state.id
-        try:
-            fd = os.open(path, os.O_RDWR if state.offset else os.O_RDWR | os.O_CREAT, 0o644)
-        except FileNotFoundError:
-            raise UploadUnknown(f"the bytes of upload {state.id} are gone", upload=state.id) from None
+        fd = self._open_upload(path, create=not state.offset)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -80,6 +78,17 @@ class BlobFolder:
             os.close(fd)
             raise UploadUnknown(f"upload {state.id} has just ended", upload=state.id)
         return fd
+
+    def _open_upload(self, path: Path, *, create: bool) -> int:
+        self.make(self.uploads)
+        try:
+            return os.open(path, os.O_RDWR | os.O_CREAT if create else os.O_RDWR, 0o644)
+        except FileNotFoundError:
+            if not create:
+                raise UploadUnknown(f"the bytes of upload {path.name} are gone", upload=path.name) from None
+        self._made.clear()  # somebody has cleaned up empty folders behind our back
+        self.make(self.uploads)
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
 
     def discard_upload(self, upload_id: str) -> bool:
         """Remove an upload's file, unless a writer holds it."""
@@ -130,31 +139,64 @@ class BlobFolder:
         """See ``BlobStore.quarantine``."""
         self.make(self.quarantined)
         source = self.blobs / blob.location
-        target = self.quarantined / f"{blob.digest.encoded}-{uuid.uuid4().hex[:8]}"
         try:
-            self.disk.rename(source, target)
+            fd = os.open(source, os.O_RDONLY)
         except FileNotFoundError:
             return True
-        with target.open("rb") as file:
-            good = hash_file(file.fileno()) == blob.digest
-        if good:
+        try:
+            return hash_file(fd) != blob.digest and self._take_out(source, blob.digest, fd)
+        finally:
+            os.close(fd)
+
+    def _take_out(self, source: Path, digest: Digest, bad: int) -> bool:
+        target = self.quarantined / f"{digest.encoded}-{uuid.uuid4().hex[:8]}"
+        if not _is_at(source, bad):
+            return False
+        self.disk.rename(source, target)
+        if not _is_at(target, bad):  # somebody pushed it anew just now, and we moved that away
             with suppress(FileExistsError):
                 os.link(target, source)
             target.unlink()
+        self.disk.sync_folder(self.quarantined)
         self.disk.sync_folder(source.parent)
-        return not good
+        return target.exists()
 
-    def entries(self, folder: Path) -> list[Path]:
-        try:
-            return sorted(folder.iterdir())
-        except FileNotFoundError:
-            return []
+    def blob_folders(self) -> list[Path]:
+        return _entries(self.blobs / CANONICAL)
+
+    def blobs_in(self, folder: Path) -> list[StoredBlob]:
+        """The blobs in one of ``blob_folders``; anything else that lies there is passed over."""
+        digests = [Digest(f"{CANONICAL}:{path.name}") for path in _entries(folder)]
+        found = []
+        for digest in filter(is_digest, digests):
+            with suppress(FileNotFoundError):  # taken out since we listed it
+                size = (folder / digest.encoded).stat().st_size
+                found.append(StoredBlob(digest, size, f"{CANONICAL}/{folder.name}/{digest.encoded}"))
+        return found
+
+    def upload_ids(self) -> list[str]:
+        return [path.name for path in _entries(self.uploads)]
+
+
+def make_folder(folder: Path, disk: Disk) -> None:
+    """Create a folder if it is not there, with its parents, and return when it is durable."""
+    if not folder.parent.exists():
+        make_folder(folder.parent, disk)
+    folder.mkdir(exist_ok=True)
+    with suppress(PermissionError):  # what lies above the root may not be ours to open
+        disk.sync_folder(folder.parent)
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _restore_hashes(fd: int, state: UploadState) -> dict[str, RunningHash]:
     if os.fstat(fd).st_size < state.offset:
         raise UploadUnknown(f"bytes of upload {state.id} are gone", upload=state.id)
-    os.ftruncate(fd, state.offset)
     os.lseek(fd, state.offset, os.SEEK_SET)
     resumed = {name: hashing.resume(name, saved) for name, saved in state.hashes.items()}
     hashes = {name: running for name, running in resumed.items() if running is not None}

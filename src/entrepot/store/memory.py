@@ -30,13 +30,16 @@ class MemoryBlobStore:
             raise UploadBusy(f"upload {state.id} is being written", offset=state.offset, upload=state.id)
         if len(self.uploads.get(state.id, b"")) < state.offset:
             raise UploadUnknown(f"bytes of upload {state.id} are gone", upload=state.id)
-        return MemoryUpload(self, state.id, state.offset, set(state.hashes))
+        return MemoryUpload(self, state.id, state.offset, {CANONICAL, *state.hashes})
 
     @asynccontextmanager
     async def open(
-        self, location: str, *, start: int = 0, end: int | None = None
+        self, blob: StoredBlob, *, start: int = 0, end: int | None = None
     ) -> AsyncIterator[AsyncIterator[Piece]]:
-        yield _pieces(self._bytes(location)[start:end])
+        content = self._bytes(blob.location)
+        if len(content) != blob.size:
+            raise Corrupt(f"{blob.digest} has {len(content)} bytes instead of {blob.size}", location=blob.location)
+        yield _pieces(content[start:end])
 
     async def stat(self, location: str) -> int:
         return len(self._bytes(location))
@@ -85,26 +88,32 @@ class MemoryUpload:
         self.id = upload_id
         self._store = store
         self._algorithms = algorithms
-        self._content = store.uploads.setdefault(upload_id, bytearray())
-        del self._content[size:]
+        self._size = size
         store.writers.add(upload_id)
 
     @property
     def size(self) -> int:
-        return len(self._content)
+        return self._size
 
     async def write(self, chunks: AsyncIterable[bytes], *, checkpoint: Checkpoint | None = None) -> int:
         async for chunk in chunks:
-            self._content += chunk
+            self._kept().extend(chunk)
+            self._size += len(chunk)
         if checkpoint is not None:
             await checkpoint(await self.save())
         return self.size
 
+    def _kept(self) -> bytearray:
+        content = self._store.uploads.setdefault(self.id, bytearray())
+        del content[self._size :]
+        return content
+
     async def save(self) -> UploadState:
+        self._kept()
         return UploadState(self.id, self.size, dict.fromkeys(self._algorithms, b""))
 
     async def commit(self, digest: Digest) -> StoredBlob:
-        content = bytes(self._content)
+        content = bytes(self._kept())
         await self.close()
         await self._store.discard_upload(self.id)
         actual = Digest.of(content, digest.algorithm)
