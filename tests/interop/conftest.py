@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from entrepot.testing.server import RegistryProcess
 
 from .access_log import surprises
 from .clients import ImageClient
+from .commands import run
 from .containerd import Containerd
 from .containerd import containerd as run_containerd
 from .docker import Docker, docker_program, engine
@@ -53,6 +55,7 @@ def workspace() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def registry(workspace: Path) -> Iterator[Registry]:
+    """When all tests are through, its log must show no failure and its store no damage."""
     if PEER == "docker-registry":
         with DockerRegistry(workspace / "registry") as peer:
             yield peer
@@ -61,6 +64,7 @@ def registry(workspace: Path) -> Iterator[Registry]:
     with process:
         yield process
     assert surprises(process.log_text()) == []
+    run([sys.executable, "-m", "entrepot", "admin", "check", "--root", str(process.root)]).checked()
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ class TcpProxy:
     """Listens on loopback as ``host`` and forwards every connection to ``upstream``.
 
     ``cut_after``: reset the first connection that carries more than that many bytes towards the server.
-    ``hold_after``: stop forwarding the first connection that does, set ``held``, and go on after ``release()``.
+    ``hold_after``: stop forwarding the first connection that does and set ``held``; once the client has hung up,
+    set ``gone`` and hang up too.
     ``sent`` and ``received`` count what clients sent and got, in bytes, over all connections.
     """
 
@@ -27,16 +28,13 @@ class TcpProxy:
         self._cut_after = cut_after
         self._hold_after = hold_after
         self._lock = threading.Lock()
-        self._released = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.host = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self.held = threading.Event()
+        self.gone = threading.Event()
         self.cut = threading.Event()
         self.sent = 0
         self.received = 0
-
-    def release(self) -> None:
-        self._released.set()
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True).start()
@@ -45,7 +43,6 @@ class TcpProxy:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.release()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -68,26 +65,25 @@ class TcpProxy:
         with suppress(OSError):
             while chunk := client.recv(_CHUNK):
                 carried += len(chunk)
-                if self._is_to_cut(carried):
+                if self._is_due(self._cut_after, self.cut, carried):
                     _reset(client, server)
                     return
-                self._hold_if_due(carried)
+                if self._is_due(self._hold_after, self.held, carried):
+                    _await_hang_up(client)
+                    self.gone.set()
+                    break
                 server.sendall(chunk)
                 with self._lock:
                     self.sent += len(chunk)
         _end(server)
 
-    def _is_to_cut(self, carried: int) -> bool:
+    def _is_due(self, after: int | None, happened: threading.Event, carried: int) -> bool:
+        """Whether it is time for what happens to one connection only."""
         with self._lock:
-            if self._cut_after is None or carried <= self._cut_after or self.cut.is_set():
+            if after is None or carried <= after or happened.is_set():
                 return False
-            self.cut.set()
+            happened.set()
             return True
-
-    def _hold_if_due(self, carried: int) -> None:
-        if self._hold_after is not None and carried > self._hold_after:
-            self.held.set()
-            self._released.wait()
 
     def _return(self, server: socket.socket, client: socket.socket) -> None:
         with suppress(OSError):
@@ -96,6 +92,13 @@ class TcpProxy:
                 with self._lock:
                     self.received += len(chunk)
         _end(client)
+
+
+def _await_hang_up(client: socket.socket) -> None:
+    """Swallow what the peer still sends; its end comes only after that."""
+    with suppress(OSError):
+        while client.recv(_CHUNK):
+            pass
 
 
 def _end(connection: socket.socket) -> None:

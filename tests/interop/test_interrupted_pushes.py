@@ -44,9 +44,9 @@ def test_push_killed_half_way_leaves_nothing_and_succeeds_on_retry(
         assert proxy.held.wait(60)
         pushing.kill()
         pushing.wait()
+        assert proxy.gone.wait(60)
         assert manifest_answer(name).status == 404
         assert blob_answer(name, image.layers[0].digest).status == 404
-        proxy.release()
         client.push(name).checked()
         client.remove(name)
         client.pull(name).checked()

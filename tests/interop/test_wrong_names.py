@@ -47,9 +47,16 @@ def test_pull_unknown_repository_says_not_found(client: ImageClient, name: str) 
     assert "etrying" not in outcome.text
 
 
-def test_pull_unknown_digest_says_not_found(client: ImageClient, repository: str) -> None:
-    digest = f"sha256:{'0' * 64}"
-    assert_refused(client.pull(f"{repository}@{digest}"), "(manifest|name) unknown", "not found")
+def test_pull_unknown_digest_says_not_found(client: ImageClient, repository: str, name: str, seed: int) -> None:
+    client.load(build_image(1, seed=seed), name)
+    client.push(name).checked()
+    unknown = f"{repository}@sha256:{'0' * 64}"
+    assert_refused(
+        client.pull(unknown),
+        f"manifest for {unknown} not found: manifest unknown",  # docker
+        r"reading manifest sha256:0+ in \S+: manifest unknown",  # podman, buildah, skopeo
+        f"{unknown}: not found",  # containerd
+    )
 
 
 def test_pull_from_host_without_registry_says_connection_refused(client: ImageClient) -> None:
@@ -66,7 +73,7 @@ def test_pull_upper_case_repository_says_so(client: ImageClient, registry: Regis
 
 
 def test_pull_with_scheme_in_name_says_invalid_reference(client: ImageClient, registry: Registry) -> None:
-    assert_refused(client.pull(f"http://{registry.host}/team/app:v1"), "invalid reference", "invalid", "unable")
+    assert_refused(client.pull(f"http://{registry.host}/team/app:v1"), "invalid reference")
 
 
 def test_push_tag_that_is_not_local_says_so(client: ImageClient, name: str) -> None:
