@@ -28,6 +28,7 @@ from entrepot.store.base import BlobStore
 from entrepot.store.cached import CachedBlobStore
 from entrepot.store.disk import Disk
 from entrepot.store.filesystem import FilesystemBlobStore
+from entrepot.store.folder import make_root
 
 _STARTING_SECONDS = 0.1  # Granian begins to serve when the lifespan has begun, and tells nobody
 
@@ -44,17 +45,18 @@ class Durability:
         return cls(Disk(), sqlite.commit)
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, durability: Durability | None = None) -> None:
     """Run the server until it is told to stop. Raises ConfigInvalid, Unavailable."""
     check_exposure(settings)
     prepare(settings)
-    process.run(settings, partial(create_app, settings))
+    process.run(settings, partial(create_app, settings, durability))
 
 
 def prepare(settings: Settings) -> None:
     """Create the folders, and bring the database to this version. Raises Unavailable."""
     try:
-        settings.store_path.mkdir(parents=True, exist_ok=True)
+        make_root(settings.store_path, Disk())
+        make_root(settings.database_path.parent, Disk())
         upgrade_sqlite(settings.database_path)
     except OSError as error:
         raise Unavailable(f"cannot write to {error.filename or settings.root}: {error.strerror}") from error

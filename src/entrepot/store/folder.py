@@ -42,9 +42,12 @@ class BlobFolder:
         """Create a folder of the store if it is not there; it is durable then, whoever has created it."""
         if folder in self._made:
             return
-        if folder != self._root:
+        if folder == self._root:
+            make_root(folder, self.disk)
+        else:
             self.make(folder.parent)
-        make_folder(folder, self.disk)
+            folder.mkdir(exist_ok=True)
+            self.disk.sync_folder(folder.parent)
         self._made.add(folder)
 
     def create_upload(self, upload_id: str) -> int:
@@ -178,12 +181,12 @@ class BlobFolder:
         return [path.name for path in _entries(self.uploads)]
 
 
-def make_folder(folder: Path, disk: Disk) -> None:
-    """Create a folder if it is not there, with its parents, and return when it is durable."""
+def make_root(folder: Path, disk: Disk) -> None:
+    """Create a folder if it is not there, with its parents, and make it durable where the system lets us."""
     if not folder.parent.exists():
-        make_folder(folder.parent, disk)
+        make_root(folder.parent, disk)
     folder.mkdir(exist_ok=True)
-    with suppress(PermissionError):  # what lies above the root may not be ours to open
+    with suppress(OSError):  # what lies above may be read-only, or not ours to open
         disk.sync_folder(folder.parent)
 
 
