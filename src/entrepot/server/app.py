@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 
 import structlog
 
@@ -29,7 +30,8 @@ from entrepot.repositories.base import Registry
 from entrepot.server import blobs, listings, manifests, uploads
 from entrepot.server.call import API_VERSION, JSON, Call, Options, content_length, json_response
 from entrepot.server.connections import Connections
-from entrepot.server.http import Delivery, Header, Receive, Request, Response, Scope, Send
+from entrepot.server.delivery import Delivery
+from entrepot.server.http import Header, Receive, Request, Response, Scope, Send
 from entrepot.server.logs import AccessLog
 from entrepot.server.metrics import Metrics
 from entrepot.wire import errors, routes
@@ -125,7 +127,7 @@ class RegistryApp:
     async def _serve(self, request: Request, send: Send) -> None:
         started = time.perf_counter()
         match = routes.match(request.path)
-        delivery = Delivery(request, send)
+        delivery = self._delivery(request, send)
         response = await self._answer(request, match)
         try:
             response = await self._deliver(delivery, response, request, match)
@@ -138,9 +140,15 @@ class RegistryApp:
         if request.method not in _READS:
             await request.drain()
 
+    def _delivery(self, request: Request, send: Send) -> Delivery:
+        progress = None
+        if self._connections is not None:
+            progress = partial(self._connections.acknowledged, request.scope.get("client"))
+        return Delivery(request, send, idle_seconds=self._options.idle_seconds, progress=progress)
+
     async def _deliver(self, delivery: Delivery, response: Response, request: Request, match: Match | None) -> Response:
         try:
-            await delivery.run(response, idle_seconds=self._options.idle_seconds)
+            await delivery.run(response)
         except (ClientGone, RequestTimeout) as error:
             log.info("answer broken off", path=request.path, reason=error.message)
         except Exception as error:
@@ -148,7 +156,7 @@ class RegistryApp:
                 log.exception("answer broken off", path=request.path, sent=delivery.sent)
                 return response
             response = self._refuse(request, match, [self._expected(request, error)])
-            await delivery.run(response, idle_seconds=self._options.idle_seconds)
+            await delivery.run(response)
         return response
 
     async def _answer(self, request: Request, match: Match | None) -> Response:

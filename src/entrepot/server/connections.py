@@ -67,18 +67,27 @@ class Connections:
                     ended += 1
         return ended
 
+    def acknowledged(self, peer: Peer | None) -> int:
+        """How many bytes ``peer`` has taken so far, over the life of its connection; 0 when that cannot be told."""
+        for connection in _sockets() if _TCP_INFO is not None else ():
+            with connection, suppress(OSError):
+                if connection.getpeername()[:2] == peer and connection.getsockname()[1] == self._port:
+                    return _info(connection)[3]
+        return 0
+
     def _is_idle(self, connection: socket.socket) -> bool:
         try:
             if connection.getsockname()[1] != self._port or connection.getpeername()[:2] in self._running:
                 return False
-            state, sent, received, acknowledged = _INFO.unpack(
-                connection.getsockopt(socket.IPPROTO_TCP, _TCP_INFO or 0, _INFO.size)
-            )
+            state, sent, received, acknowledged = _info(connection)
         except OSError:  # it listens, or has just ended
             return False
         limit = self._idle_seconds if acknowledged else self._header_seconds
-        is_idle: bool = state == _ESTABLISHED and min(sent, received) > limit * 1000
-        return is_idle
+        return state == _ESTABLISHED and min(sent, received) > limit * 1000
+
+
+def _info(connection: socket.socket) -> tuple[int, int, int, int]:
+    return _INFO.unpack(connection.getsockopt(socket.IPPROTO_TCP, _TCP_INFO or 0, _INFO.size))
 
 
 def _sockets() -> Iterator[socket.socket]:

@@ -1,0 +1,97 @@
+"""Sends a response, and watches meanwhile whether anybody takes it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+from entrepot.errors import ClientGone, RegistryError, RequestTimeout
+from entrepot.server.http import Request, Response, Send
+from entrepot.store.base import Piece
+
+Progress = Callable[[], int]
+
+
+class Delivery:
+    """A response on its way out; ``sent`` counts the bytes of its body.
+
+    A peer that takes nothing for ``idle_seconds`` is given up. ``progress`` says how much it has taken, for peers
+    so slow that a whole piece takes longer than that.
+    """
+
+    __slots__ = ("_idle_seconds", "_progress", "_request", "_send", "_verdict", "has_begun", "sent")
+
+    def __init__(self, request: Request, send: Send, *, idle_seconds: float, progress: Progress | None = None) -> None:
+        self._request = request
+        self._send = send
+        self._idle_seconds = idle_seconds
+        self._progress = progress
+        self._verdict: RegistryError | None = None
+        self.has_begun = False
+        self.sent = 0
+
+    async def run(self, response: Response) -> None:
+        """Send all of it; to HEAD the headers alone.
+
+        Raises ClientGone when the peer hangs up on the way, RequestTimeout when it stops reading. Whatever is
+        raised before ``has_begun`` leaves room for another response; after that the connection has to end,
+        before the promised length, so that the peer notices.
+        """
+        if self._request.method == "HEAD" or response.stream is None:
+            await self._begin(response)
+            await self._finish(b"" if self._request.method == "HEAD" else response.body)
+        else:
+            async with response.stream as pieces:
+                await self._pour(response, pieces)
+
+    async def _begin(self, response: Response) -> None:
+        self.has_begun = True
+        await self._send({"type": "http.response.start", "status": response.status, "headers": response.headers})
+
+    async def _finish(self, body: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": body})
+        self.sent += len(body)
+
+    async def _pour(self, response: Response, pieces: AsyncIterator[Piece]) -> None:
+        watch: asyncio.Task[None] | None = None
+        try:
+            async with asyncio.timeout(None) as limit:
+                async for piece in pieces:
+                    if not self.has_begun:
+                        await self._begin(response)
+                    elif watch is None:  # what fits in one piece waits for nobody
+                        watch = asyncio.create_task(self._watch(limit))
+                    await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+                    self.sent += len(piece)
+                if not self.has_begun:
+                    await self._begin(response)
+                await self._finish(b"")
+        except TimeoutError:
+            if self._verdict is None:
+                raise
+            raise self._verdict from None
+        finally:
+            if watch is not None:
+                watch.cancel()
+
+    async def _watch(self, limit: asyncio.Timeout) -> None:
+        gone = asyncio.create_task(self._request.hung_up())
+        try:
+            self._verdict = await self._wait_for_verdict(gone)
+        finally:
+            gone.cancel()
+        limit.reschedule(0)
+
+    async def _wait_for_verdict(self, gone: asyncio.Task[None]) -> RegistryError:
+        sent, taken = self.sent, -1
+        while True:
+            await asyncio.wait({gone}, timeout=self._idle_seconds)
+            if gone.done():
+                return ClientGone(f"the peer hung up after {self.sent} bytes", after_bytes=self.sent)
+            if self.sent == sent:  # asked only now, because the answer costs more than sending
+                before, taken = taken, self._progress() if self._progress is not None else taken
+                if taken == before:
+                    return RequestTimeout(
+                        f"the peer took nothing for {self._idle_seconds:g} seconds", after_bytes=self.sent
+                    )
+            sent = self.sent
