@@ -19,6 +19,8 @@ from entrepot.store.folder import READ_PIECE, BlobFolder, hash_file
 from entrepot.store.threads import DiskThreads
 
 WRITE_PIECE = 1024 * 1024
+READ_AT_ONCE = 16 * 1024 * 1024  # in the pieces of all reads together; slow peers keep two or three pieces each
+SMALLEST_READ_PIECE = 128 * 1024
 SYNC_EVERY = 32 * 1024 * 1024  # so that a commit has little left to sync, however large the blob
 LOCK_WAIT_SECONDS = 10.0
 _LOCK_POLL_SECONDS = 0.02
@@ -39,6 +41,7 @@ class FilesystemBlobStore:
         self._folder = BlobFolder(root, disk or Disk())
         self._threads = DiskThreads(threads)
         self._lock_wait_seconds = lock_wait_seconds
+        self._reads = 0
 
     async def begin_upload(self, *, algorithm: str = CANONICAL) -> FilesystemUpload:
         hashes = {name: hashing.begin(name) for name in {CANONICAL, algorithm}}
@@ -63,18 +66,23 @@ class FilesystemBlobStore:
         self, blob: StoredBlob, *, start: int = 0, end: int | None = None
     ) -> AsyncIterator[AsyncIterator[Piece]]:
         fd = self._folder.open_blob(blob.location)
+        self._reads += 1
         try:
             _require_size(fd, blob)
             yield self._read(fd, start, blob.size if end is None else min(end, blob.size))
         finally:
+            self._reads -= 1
             os.close(fd)
 
+    def _piece_size(self) -> int:
+        return min(READ_PIECE, max(SMALLEST_READ_PIECE, READ_AT_ONCE // max(1, self._reads)))
+
     async def _read(self, fd: int, position: int, end: int) -> AsyncIterator[Piece]:
-        if position < end and (piece := _read_cached(fd, position, min(READ_PIECE, end - position))):
+        if position < end and (piece := _read_cached(fd, position, min(self._piece_size(), end - position))):
             position += len(piece)
             yield piece
         while position < end:
-            piece = await self._threads.run(os.pread, fd, min(READ_PIECE, end - position), position)
+            piece = await self._threads.run(os.pread, fd, min(self._piece_size(), end - position), position)
             if not piece:
                 raise Corrupt("a stored blob became shorter while it was read", missing=end - position)
             position += len(piece)
