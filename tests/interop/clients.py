@@ -10,9 +10,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+import pytest
+
 from entrepot.testing.images import Image
 
 from .commands import TIMEOUT_SECONDS, Outcome, begin, run
+
+CLIENTS = [
+    pytest.param("docker", marks=pytest.mark.root),
+    pytest.param("podman", marks=pytest.mark.root),
+    pytest.param("buildah", marks=pytest.mark.root),
+    pytest.param("skopeo"),
+    pytest.param("containerd", marks=pytest.mark.root),
+]
 
 
 class ImageClient(Protocol):

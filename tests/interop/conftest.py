@@ -9,41 +9,23 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 
 from entrepot.testing.server import RegistryProcess
 
 from .access_log import surprises
-from .clients import ImageClient
+from .clients import CLIENTS, ImageClient
 from .commands import run
 from .containerd import Containerd
 from .containerd import containerd as run_containerd
 from .docker import Docker, docker_program, engine
-from .peers import DockerRegistry
+from .peers import DockerRegistry, Registry
 from .podman import Buildah, Podman
 from .skopeo import Skopeo
 from .umoci import Umoci
 
 PEER = os.environ.get("ENTREPOT_INTEROP_PEER", "entrepot")
-CLIENTS = [
-    pytest.param("docker", marks=pytest.mark.root),
-    pytest.param("podman", marks=pytest.mark.root),
-    pytest.param("buildah", marks=pytest.mark.root),
-    pytest.param("skopeo"),
-    pytest.param("containerd", marks=pytest.mark.root),
-]
-
-
-class Registry(Protocol):
-    """A running registry: ``host`` is what users type before the repository."""
-
-    @property
-    def host(self) -> str: ...
-
-    @property
-    def url(self) -> str: ...
 
 
 @pytest.fixture(scope="session")
@@ -82,9 +64,9 @@ def seed(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture
-def repository(request: pytest.FixtureRequest, registry: Registry) -> str:
+def repository(registry: Registry, path: str) -> str:
     """``host:port/…``: a repository of this test's own."""
-    return f"{registry.host}/{own_path(request)}"
+    return f"{registry.host}/{path}"
 
 
 @pytest.fixture
@@ -95,7 +77,7 @@ def name(repository: str) -> str:
 @pytest.fixture
 def path(request: pytest.FixtureRequest) -> str:
     """The repository without its host, to put behind a proxy's."""
-    return own_path(request)
+    return re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")
 
 
 @pytest.fixture(params=CLIENTS)
@@ -145,10 +127,6 @@ def containerd(workspace: Path) -> Iterator[Containerd]:
 @pytest.fixture
 def umoci(tmp_path: Path) -> Umoci:
     return Umoci(tmp_path / "umoci")
-
-
-def own_path(request: pytest.FixtureRequest) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")
 
 
 def new_folder(workspace: Path, title: str) -> Path:

@@ -1,8 +1,9 @@
-"""Debian's docker-registry in the shape of our own server, to compare behaviour."""
+"""What a registry offers to these tests; Debian's docker-registry in that shape, to compare behaviour."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
 from entrepot.testing.server import free_port
 
@@ -15,6 +16,16 @@ log: {{level: error, accesslog: {{disabled: true}}}}
 storage: {{filesystem: {{rootdirectory: {root}}}, delete: {{enabled: true}}}}
 http: {{addr: "{host}"}}
 """
+
+
+class Registry(Protocol):
+    """A running registry: ``host`` is what users type before the repository."""
+
+    @property
+    def host(self) -> str: ...
+
+    @property
+    def url(self) -> str: ...
 
 
 class DockerRegistry(Daemon):

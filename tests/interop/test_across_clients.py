@@ -8,8 +8,7 @@ import pytest
 
 from entrepot.testing.images import build_image
 
-from .clients import ImageClient
-from .conftest import CLIENTS
+from .clients import CLIENTS, ImageClient
 from .docker import Docker
 from .wire import manifest_digest
 

@@ -7,8 +7,8 @@ import pytest
 from entrepot.testing.images import Content, Image, build_artifact, build_image
 
 from .clients import ImageClient
-from .conftest import Registry
 from .containerd import Containerd
+from .peers import Registry
 from .skopeo import Skopeo
 from .wire import ask, manifest_answer
 

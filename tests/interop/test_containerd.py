@@ -8,8 +8,8 @@ import pytest
 
 from entrepot.testing.images import build_artifact, build_image
 
-from .conftest import Registry
 from .containerd import PLAIN_HTTP, Containerd
+from .peers import Registry
 from .skopeo import Skopeo
 from .wire import manifest_answer
 

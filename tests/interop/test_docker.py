@@ -8,8 +8,8 @@ import pytest
 
 from entrepot.testing.images import build_image
 
-from .conftest import Registry
 from .docker import Docker
+from .peers import Registry
 from .skopeo import Skopeo
 from .wire import manifest_answer, manifest_digest
 

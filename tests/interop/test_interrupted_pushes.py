@@ -7,7 +7,7 @@ import pytest
 from entrepot.testing.images import build_image
 
 from .clients import ImageClient
-from .conftest import Registry
+from .peers import Registry
 from .proxies import TcpProxy
 from .wire import blob_answer, manifest_answer, manifest_digest
 

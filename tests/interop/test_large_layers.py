@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Registry
 from .docker import Docker
 from .large_images import write_large_layout
+from .peers import Registry
 from .skopeo import FROM_HTTP, TO_HTTP, Skopeo
 from .wire import blob_hash, manifest_answer, manifest_digest
 

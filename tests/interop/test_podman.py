@@ -8,7 +8,7 @@ import pytest
 
 from entrepot.testing.images import build_image
 
-from .conftest import Registry
+from .peers import Registry
 from .podman import PLAIN_HTTP, Buildah, Podman
 from .wire import manifest_answer, manifest_digest
 

@@ -7,7 +7,7 @@ import pytest
 from entrepot.testing.images import build_image, build_layer, build_layers
 
 from .clients import ImageClient
-from .conftest import Registry
+from .peers import Registry
 from .proxies import TcpProxy
 from .wire import manifest_digest
 

@@ -9,7 +9,7 @@ import pytest
 
 from entrepot.testing.images import DOCKER_MANIFEST, build_image, build_index
 
-from .conftest import Registry
+from .peers import Registry
 from .proxies import TcpProxy
 from .skopeo import FROM_HTTP, PLAIN_HTTP, TO_HTTP, Skopeo
 from .wire import manifest_answer, manifest_digest

@@ -13,7 +13,6 @@ from entrepot.testing.server import RegistryProcess
 
 from .access_log import surprises
 from .clients import ImageClient
-from .conftest import own_path
 from .containerd import Containerd
 from .podman import ContainersClient
 from .skopeo import Skopeo
@@ -46,8 +45,8 @@ def secure_registry(workspace: Path, authority: Path) -> Iterator[RegistryProces
 
 
 @pytest.fixture
-def secure_name(request: pytest.FixtureRequest, secure_registry: RegistryProcess) -> str:
-    return f"{secure_registry.host}/{own_path(request)}:v1"
+def secure_name(secure_registry: RegistryProcess, path: str) -> str:
+    return f"{secure_registry.host}/{path}:v1"
 
 
 def test_skopeo_trusting_the_authority_pushes_and_pulls(

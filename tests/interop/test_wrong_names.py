@@ -10,7 +10,7 @@ from entrepot.testing.images import build_image
 
 from .clients import ImageClient
 from .commands import Outcome
-from .conftest import Registry
+from .peers import Registry
 
 pytestmark = pytest.mark.interop
 
