@@ -23,7 +23,7 @@ from entrepot.config import Settings
 from entrepot.errors import Unavailable
 from entrepot.server.app import RegistryApp
 
-_READ_BUFFER_BYTES = 1024 * 1024  # what is read from a socket at once, and the most a request's head may have
+_READ_BUFFER_BYTES = 512 * 1024  # what is read from a socket at once, and the most a request's head may have
 _TLS = {"1.2": SSLProtocols.tls12, "1.3": SSLProtocols.tls13}
 _STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 _SECONDS_BETWEEN_LOOKS_AT_PARENT = 1.0

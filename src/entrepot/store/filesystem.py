@@ -19,7 +19,7 @@ from entrepot.store.folder import READ_PIECE, BlobFolder, hash_file
 from entrepot.store.threads import DiskThreads
 
 WRITE_PIECE = 1024 * 1024
-READ_AT_ONCE = 16 * 1024 * 1024  # in the pieces of all reads together; slow peers keep two or three pieces each
+READ_AT_ONCE = 8 * 1024 * 1024  # in the pieces of all reads together; slow peers keep two or three pieces each
 SMALLEST_READ_PIECE = 128 * 1024
 SYNC_EVERY = 32 * 1024 * 1024  # so that a commit has little left to sync, however large the blob
 LOCK_WAIT_SECONDS = 10.0
