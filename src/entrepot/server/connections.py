@@ -22,7 +22,7 @@ _ESTABLISHED = 1
 _INFO = struct.Struct("=B43xI4xI64xQ")
 _MOST_SECONDS_BETWEEN_LOOKS = 5.0
 
-Peer = tuple[str, int]
+Peer = tuple[str, int | str]  # address and port; Granian has the port as text
 
 
 class Connections:
@@ -71,19 +71,24 @@ class Connections:
         """How many bytes ``peer`` has taken so far, over the life of its connection; 0 when that cannot be told."""
         for connection in _sockets() if _TCP_INFO is not None else ():
             with connection, suppress(OSError):
-                if connection.getpeername()[:2] == peer and connection.getsockname()[1] == self._port:
+                if _peer(connection) == peer and connection.getsockname()[1] == self._port:
                     return _info(connection)[3]
         return 0
 
     def _is_idle(self, connection: socket.socket) -> bool:
         try:
-            if connection.getsockname()[1] != self._port or connection.getpeername()[:2] in self._running:
+            if connection.getsockname()[1] != self._port or _peer(connection) in self._running:
                 return False
             state, sent, received, acknowledged = _info(connection)
         except OSError:  # it listens, or has just ended
             return False
         limit = self._idle_seconds if acknowledged else self._header_seconds
         return state == _ESTABLISHED and min(sent, received) > limit * 1000
+
+
+def _peer(connection: socket.socket) -> Peer:
+    host, port = connection.getpeername()[:2]
+    return host, str(port)
 
 
 def _info(connection: socket.socket) -> tuple[int, int, int, int]:

@@ -10,6 +10,7 @@ from entrepot.server.http import Request, Response, Send
 from entrepot.store.base import Piece
 
 Progress = Callable[[], int]
+_LOOKS = 4  # at a peer's progress, in the time it may make none
 
 
 class Delivery:
@@ -83,15 +84,13 @@ class Delivery:
         limit.reschedule(0)
 
     async def _wait_for_verdict(self, gone: asyncio.Task[None]) -> RegistryError:
-        sent, taken = self.sent, -1
-        while True:
-            await asyncio.wait({gone}, timeout=self._idle_seconds)
+        sent, taken, idle_looks = -1, -1, 0
+        while idle_looks < _LOOKS:
+            await asyncio.wait({gone}, timeout=self._idle_seconds / _LOOKS)
             if gone.done():
                 return ClientGone(f"the peer hung up after {self.sent} bytes", after_bytes=self.sent)
-            if self.sent == sent:  # asked only now, because the answer costs more than sending
-                before, taken = taken, self._progress() if self._progress is not None else taken
-                if taken == before:
-                    return RequestTimeout(
-                        f"the peer took nothing for {self._idle_seconds:g} seconds", after_bytes=self.sent
-                    )
-            sent = self.sent
+            before, sent = (sent, taken), self.sent
+            if self._progress is not None and sent == before[0]:  # only then, because the answer costs something
+                taken = self._progress()
+            idle_looks = idle_looks + 1 if (sent, taken) == before else 0
+        return RequestTimeout(f"the peer took nothing for {self._idle_seconds:g} seconds", after_bytes=self.sent)
