@@ -9,9 +9,9 @@ from typing import Any
 # Asking for what is not there is how clients find out what to send. The others are what tests provoke.
 _EXPECTED = {
     404: r"(GET|HEAD) /v2/.+/(blobs|manifests)/[^/]+",
+    499: r"(PATCH|PUT) /v2/test-push-(cut|killed)-half-way-[^/]+/blobs/uploads/[^/]+",
     400: "|".join(
         [
-            r"(PATCH|PUT) /v2/test-push-(cut|killed)-half-way-[^/]+/blobs/uploads/[^/]+",
             r"PUT /v2/test-copy-to-schema-1-[^/]+/manifests/v1",
             r"HEAD /v2/Team/App/manifests/v1",
         ]

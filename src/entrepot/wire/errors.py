@@ -40,7 +40,7 @@ STATUS_AND_CODE: dict[type[e.RegistryError], tuple[int, str]] = {
     e.ReadOnly: (405, "UNSUPPORTED"),
     e.TooManyUploads: (429, "TOOMANYREQUESTS"),
     e.RequestTimeout: (408, "BLOB_UPLOAD_INVALID"),
-    e.ClientGone: (400, "BLOB_UPLOAD_INVALID"),
+    e.ClientGone: (499, "BLOB_UPLOAD_INVALID"),  # as nginx logs it; nobody is left to read it
     e.Unavailable: (503, "UNAVAILABLE"),
     e.StorageFull: (507, "UNAVAILABLE"),
     e.DatabaseBusy: (503, "UNAVAILABLE"),
