@@ -25,7 +25,8 @@ class Compiled:
         self._compiler = compiler
         self._text = str(compiler)
         self._names = tuple(compiler.positiontup or ())
-        self._defaults = {name: value for name, value in compiler.params.items() if value is not None}
+        required = {name for name, bind in compiler.binds.items() if bind.required}
+        self._defaults = {name: value for name, value in compiler.params.items() if name not in required}
         self._is_expanding = any(bind.expanding for bind in compiler.binds.values())
 
     def with_values(self, values: Mapping[str, Any]) -> tuple[str, Sequence[Any]]:
