@@ -14,6 +14,9 @@ import pytest
 
 from entrepot.testing.server import RegistryProcess
 
+_SUITES = ("content", "metadata", "repository", "repository_upload", "store", "upload")
+pytest.register_assert_rewrite(*(f"entrepot.testing.{name}_suite" for name in _SUITES))  # so that failures explain
+
 
 @pytest.fixture(scope="session")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryProcess]:
