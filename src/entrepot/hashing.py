@@ -12,6 +12,7 @@ import ctypes
 import ctypes.util
 import functools
 import hashlib
+import struct
 from typing import Protocol, TypedDict
 
 from entrepot.digest import Digest
@@ -50,9 +51,17 @@ def begin(algorithm: str) -> RunningHash:
 def resume(algorithm: str, state: bytes) -> RunningHash | None:
     """The hash whose ``save`` gave ``state``; None when that is not possible here."""
     functions = _openssl(algorithm)
-    if functions is None or len(state) != functions.size:
+    if functions is None or not _is_sound(state, functions):
         return None
     return _OpenSslHash(algorithm, functions, state)
+
+
+def _is_sound(state: bytes, functions: _Functions) -> bool:
+    # OpenSSL trusts the two numbers at the end of the struct: bytes waiting for their block, length of the digest
+    if len(state) != functions.size:
+        return False
+    waiting, length = struct.unpack_from("=II", state, functions.size - 8)
+    return length == functions.length and waiting < 2 * functions.length
 
 
 class _HashlibHash:
