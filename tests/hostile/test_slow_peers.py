@@ -1,0 +1,160 @@
+"""Peers that are slow on purpose, stall, or are merely slow. Only the first two are turned away."""
+
+from __future__ import annotations
+
+import resource
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from entrepot.digest import Digest
+from entrepot.manifest import OCI_INDEX
+from entrepot.testing.server import RegistryProcess
+
+from .conftest import assert_sound
+from .raw import Wire, ask, assert_refused, request
+from .stored import look
+from .waiting import dribble, eventually, sip
+
+HEADER_SECONDS = 1.0
+IDLE_SECONDS = 1.5
+BLOB = bytes(range(256)) * 4096 * 16  # more than all buffers on the way hold
+MOST_BYTES_FOR_A_READER = 6 * 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryProcess]:
+    """One worker, so that a stalled one would show."""
+    root = tmp_path_factory.mktemp("slow") / "registry"
+    environment = {
+        "ENTREPOT_SERVER__HEADER_TIMEOUT_SECONDS": str(HEADER_SECONDS),
+        "ENTREPOT_SERVER__IDLE_TIMEOUT_SECONDS": str(IDLE_SECONDS),
+    }
+    with RegistryProcess(root, workers=1, environment=environment) as process:
+        target = f"/v2/slow/blob/blobs/uploads/?digest={Digest.of(BLOB)}"
+        assert ask(process.port, "POST", target, body=BLOB).status == 201
+        yield process
+        assert_sound(process)
+
+
+def get_blob() -> bytes:
+    return request("GET", f"/v2/slow/blob/blobs/{Digest.of(BLOB)}")
+
+
+SILENT = {
+    "nothing": b"",
+    "one_byte": b"G",
+    "start_of_http_2": b"P",
+    "most_of_http_2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r",
+    "half_a_request_line": b"GET /v2/ HT",
+    "half_a_head": b"GET /v2/ HTTP/1.1\r\nHost: a\r\nX-",
+    "after_an_answer": request("GET", "/v2/"),
+    "http_2_without_requests": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]),
+}
+
+
+def test_silent_connections_are_ended(port: int) -> None:
+    """However they begin; together, as the time runs for all of them."""
+    wires = {kind: Wire(port, timeout=10) for kind in SILENT}
+    for kind, wire in wires.items():
+        wire.send(SILENT[kind])
+    for wire in wires.values():
+        with wire:
+            wire.rest()  # returns when the server has hung up
+
+
+def test_heads_that_drip_in_are_cut_off_and_others_are_served_meanwhile(port: int) -> None:
+    wires = [Wire(port, timeout=10) for _ in range(200)]
+    for wire in wires:
+        wire.send(b"GET /v2/ HTTP/1.1\r\nHost: a\r\nX-Slow: ")
+    slow = dribble(wires[0].socket, b"a" * 1000, every_seconds=0.1)
+    for count in slow:
+        assert ask(port, "GET", "/v2/").status == 200
+        assert count < 200, "still listening"
+    for wire in wires:
+        with wire:
+            assert wire.rest() == b""
+
+
+def test_slow_but_live_upload_is_not_cut(port: int, name: str) -> None:
+    location = ask(port, "POST", f"/v2/{name}/blobs/uploads/").headers["location"]
+    content = b"0123456789"
+    with Wire(port) as wire:
+        wire.send(request("PATCH", location, {"Content-Length": str(len(content))}))
+        began = time.monotonic()
+        assert list(dribble(wire.socket, content, every_seconds=0.35))[-1] == len(content)
+        assert time.monotonic() - began > max(HEADER_SECONDS, IDLE_SECONDS) * 1.5
+        assert wire.reply().status == 202
+    assert ask(port, "PUT", f"{location}?digest={Digest.of(content)}").status == 201
+
+
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+def test_stalled_upload_is_408_and_keeps_what_came(port: int, name: str, method: str) -> None:
+    location = ask(port, "POST", f"/v2/{name}/blobs/uploads/").headers["location"]
+    finish = f"{location}?digest={Digest.of(b'abcdef')}"
+    with Wire(port) as wire:
+        wire.send(request(method, location if method == "PATCH" else finish, {"Content-Length": "6"}, b"abc"))
+        assert_refused(wire.reply(), 408, "BLOB_UPLOAD_INVALID", "expected more of the body", "1.5 seconds")
+    assert ask(port, "GET", location).headers["range"] == "0-2"
+    assert ask(port, "PUT", finish, body=b"def").status == 201
+
+
+@pytest.mark.parametrize("rest", ["manifests/v1", f"blobs/uploads/?digest={Digest.of(b'abcdef')}"])
+def test_stalled_push_in_one_request_is_408_and_keeps_nothing(
+    port: int, server: RegistryProcess, name: str, rest: str
+) -> None:
+    before = look(server.root)
+    method = "PUT" if rest.startswith("manifests") else "POST"
+    with Wire(port) as wire:
+        wire.send(request(method, f"/v2/{name}/{rest}", {"Content-Length": "6", "Content-Type": OCI_INDEX}, b"abc"))
+        assert_refused(wire.reply(), 408, "BLOB_UPLOAD_INVALID", "expected more of the body", "1.5 seconds")
+    assert look(server.root) == before
+
+
+def test_peers_that_stop_reading_are_cut_off_and_cost_little_memory(port: int, server: RegistryProcess) -> None:
+    [worker] = server.worker_pids()
+    before = resident_bytes(worker)
+    wires = [Wire(port, timeout=10) for _ in range(20)]
+    for wire in wires:
+        wire.send(get_blob())
+
+    def are_given_up() -> bool:
+        assert ask(port, "GET", "/v2/").status == 200
+        assert resident_bytes(worker) - before < len(wires) * MOST_BYTES_FOR_A_READER
+        return server.log_text().count("the peer took nothing for 1.5 seconds") == len(wires)
+
+    eventually(are_given_up)
+    for wire in wires:
+        with wire:
+            assert len(wire.rest()) < len(BLOB)
+
+
+@pytest.mark.slow
+def test_slow_reader_is_not_cut(port: int) -> None:
+    """It takes far longer over one piece of what is sent than it may be idle."""
+    with socket.socket() as connection:
+        connection.settimeout(10)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", port))
+        connection.sendall(get_blob())
+        count = sip(connection, 2048, every_seconds=0.05, for_seconds=3 * IDLE_SECONDS)
+        assert count < 1024 * 1024
+        while count < len(BLOB):
+            piece = connection.recv(1 << 20)
+            assert piece, f"cut off after {count} bytes"
+            count += len(piece)
+
+
+def test_readers_that_hang_up_are_noticed(port: int, server: RegistryProcess) -> None:
+    """Or else the whole blob would be read for nobody."""
+    with Wire(port) as wire:
+        wire.send(get_blob())
+        wire.socket.recv(1000)
+    eventually(lambda: "the peer hung up after" in server.log_text())
+
+
+def resident_bytes(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
