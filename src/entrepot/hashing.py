@@ -29,6 +29,8 @@ _STRUCTS: dict[str, _Struct] = {
     "sha512": {"name": "SHA512", "size": 216, "length": 64},
 }
 
+_TAIL = struct.Struct("=II")  # of the contexts: num, md_len
+
 
 class RunningHash(Protocol):
     """A hash that bytes are fed to, piece by piece."""
@@ -60,8 +62,8 @@ def _is_sound(state: bytes, functions: _Functions) -> bool:
     # OpenSSL trusts the two numbers at the end of the struct: bytes waiting for their block, length of the digest
     if len(state) != functions.size:
         return False
-    waiting, length = struct.unpack_from("=II", state, functions.size - 8)
-    return length == functions.length and waiting < 2 * functions.length
+    waiting, length = _TAIL.unpack(state[-_TAIL.size :])
+    return bool(length == functions.length and waiting < 2 * functions.length)
 
 
 class _HashlibHash:

@@ -18,13 +18,12 @@ from pathlib import Path
 
 from entrepot import hashing
 from entrepot.digest import CANONICAL, Digest, is_digest
-from entrepot.errors import Corrupt, UploadBusy, UploadUnknown
+from entrepot.errors import Corrupt, UploadUnknown
 from entrepot.hashing import RunningHash
 from entrepot.store.base import StoredBlob, UploadState
 from entrepot.store.disk import Disk
 
 READ_PIECE = 1024 * 1024
-_TRIES = 100
 
 
 class BlobFolder:
@@ -52,11 +51,13 @@ class BlobFolder:
 
     def create_upload(self, upload_id: str) -> int:
         """A new file for an upload, locked."""
-        for _ in range(_TRIES):  # the job that removes leftovers may take a new file for one
-            with suppress(UploadUnknown):
-                if (fd := self._try_lock(UploadState(upload_id))) is not None:
-                    return fd
-        raise UploadBusy(f"upload {upload_id} belongs to somebody else", offset=0, upload=upload_id)
+        path = self.uploads / upload_id
+        while True:
+            fd = self._open_upload(path, create=True)
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if _is_at(path, fd):
+                return fd
+            os.close(fd)  # the job that removes leftovers took the new file for one
 
     def resume_upload(self, state: UploadState) -> tuple[int, dict[str, RunningHash]] | None:
         """The upload's file, locked and positioned at ``state``, and its hashes; None while it is locked."""
