@@ -39,9 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\n".join(f"{measure.name:20} {measure.title}" for measure in measures))
         return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # so that the servers are stopped
-    begun, settings = time.monotonic(), _settings(options)
+    settings = _settings(options)
+    environment = _environment(settings)
+    begun = time.monotonic()
     results = _run(settings, measures)
-    environment = _environment(settings, time.monotonic() - begun)
+    environment["took_seconds"] = round(time.monotonic() - begun)
     report.write_json(options.json, environment, results)
     _print(environment, results)
     print(f"\nEvery sample: {options.json}")
@@ -101,17 +103,17 @@ def _say(line: str) -> None:
     print(f"{datetime.now(UTC):%H:%M:%S} {line}", file=sys.stderr, flush=True)
 
 
-def _environment(settings: Settings, seconds: float) -> dict[str, Any]:
+def _environment(settings: Settings) -> dict[str, Any]:
     return {
         "measured_at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "machine": f"{_processor()}, {os.cpu_count()} CPUs, Linux {platform.release()}",
+        "load_before": os.getloadavg()[0],  # see docs/benchmarks.md
         "python": platform.python_version(),
         "rounds": settings.rounds,
         "seconds_per_sample": settings.seconds,
         "stored": {FULL: asdict(settings.full), SPARSE: asdict(settings.sparse)},
         "servers": {name: kind.version() for name, kind in _KINDS.items() if kind.installed()},
         "durability": {name: kind.durability for name, kind in _KINDS.items()},
-        "took_seconds": round(seconds),
     }
 
 

@@ -22,7 +22,7 @@ from bench.content import MIB
 
 ACCEPT = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json"
 _SCRIPTS = Path(__file__).with_name("wrk")
-_ENOUGH_FOR_PERCENTILES = 10
+ENOUGH_FOR_PERCENTILES = 10
 _AB_REQUESTS_PER_SECOND = 200_000  # more than it can do: the clock ends the run, not the count
 
 
@@ -89,7 +89,7 @@ def read_blob(url: str, *, connections: int, seconds: float, size: int) -> Load:
 
 def timed_load(times: Sequence[float], *, seconds: float, size: int = 0) -> Load:
     """The load of requests that took ``times`` seconds each and carried ``size`` bytes each."""
-    enough = len(times) >= _ENOUGH_FOR_PERCENTILES
+    enough = len(times) >= ENOUGH_FOR_PERCENTILES
     return Load(
         requests=len(times),
         seconds=seconds,

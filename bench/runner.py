@@ -15,7 +15,7 @@ import aiohttp
 from bench import procstat
 from bench.client import UnexpectedAnswer
 from bench.goals import Medians
-from bench.load import Load, LoadFailed
+from bench.load import ENOUGH_FOR_PERCENTILES, Load, LoadFailed
 from bench.measure import Measure
 from bench.pushes import NotEnoughDisk
 from bench.servers import ServerFailed
@@ -41,7 +41,10 @@ class Sample:
 
     @property
     def cpu_per_1000_requests(self) -> float | None:
-        return None if self.cpu_seconds is None else 1000 * self.cpu_seconds / self.load.requests
+        """Of requests that are many and small."""
+        if self.cpu_seconds is None or self.load.requests < ENOUGH_FOR_PERCENTILES:
+            return None
+        return 1000 * self.cpu_seconds / self.load.requests
 
     @property
     def cpu_per_gb(self) -> float | None:

@@ -119,11 +119,10 @@ class Server:
         self.root.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         command = self.command()
+        environment = {**os.environ, "TMPDIR": str(self.root.parent), **self.environment}
         begun = time.perf_counter()
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, env=os.environ | self.environment, start_new_session=True
-            )
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
         self._wait_ready(begun + READY_SECONDS)
         return time.perf_counter() - begun
 
@@ -131,14 +130,12 @@ class Server:
         """End it and everything it started."""
         if self.process is None:
             return
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)  # workers that outlived it
+        self.process.terminate()
+        deadline = time.monotonic() + STOP_SECONDS
+        while time.monotonic() < deadline and not _has_ended(self.process):
+            _signal_group(self.process.pid, signal.SIGTERM)  # workers just started may have missed the first
+        _signal_group(self.process.pid, signal.SIGKILL)
+        self.process.wait()
         self.process = None
 
     @property
@@ -239,6 +236,19 @@ class Nginx(Server):
         target = self.root / "www" / "v2" / repository / kind / name
         target.parent.mkdir(parents=True, exist_ok=True)
         return target
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    try:
+        process.wait(1)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _signal_group(leader: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader, number)
 
 
 def free_port() -> int:
