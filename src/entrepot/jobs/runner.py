@@ -6,18 +6,20 @@ import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
+from entrepot.errors import Unavailable
 from entrepot.metadata import leases
 from entrepot.metadata.base import Metadata
 
 log = structlog.get_logger()
 
 _LEASE_SECONDS = 60
-_TICK_SECONDS = 5.0
+_MOST_SECONDS_BETWEEN_LOOKS = 5.0
 
 
 class LeaseLost(Exception):
@@ -59,8 +61,12 @@ class JobRunner:
             while True:
                 for job in self._jobs:
                     await self.run_if_due(job)
-                await asyncio.sleep(_TICK_SECONDS)
+                await asyncio.sleep(min(_MOST_SECONDS_BETWEEN_LOOKS, *(job.interval_seconds for job in self._jobs)))
         finally:
+            await self._give_up_leases()
+
+    async def _give_up_leases(self) -> None:
+        with suppress(Unavailable):  # those that we cannot give up end by themselves
             for job in self._jobs:
                 await self._metadata.write(leases.give_up_lease(job.name, self._holder), durable=False)
 
