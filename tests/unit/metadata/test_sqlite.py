@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -20,9 +20,11 @@ from entrepot.errors import (
     StorageFull,
     Unavailable,
 )
-from entrepot.metadata import blobs, sqlite
+from entrepot.metadata import blobs, sqlite, uploads
+from entrepot.metadata.base import Operation
 from entrepot.metadata.sqlite import MOST_IN_ONE_TRANSACTION, SqliteMetadata
 from entrepot.metadata.statistics import count_everything
+from entrepot.store.base import UploadState
 from entrepot.testing.content_suite import REPOSITORY
 from entrepot.testing.faults import Action, Fault, FaultPlan, FaultyCommit
 from entrepot.testing.metadata_suite import blob_digests, failing, put
@@ -120,8 +122,16 @@ async def test_commit_that_fails_fails_all_its_writes_but_leaves_them_errors_of_
     assert await blob_digests(metadata) == {Digest.of(b"first")}
 
 
-async def test_database_that_may_not_grow_is_full_and_works_again_when_it_may(database: Path) -> None:
-    """SQLite then gives up the whole transaction by itself, not only the statement."""
+def begin(number: int) -> Operation[None]:
+    """A write of one plain row: when that finds the database full, SQLite gives up the whole transaction."""
+    state = UploadState.empty(f"upload-{number}", "sha256")
+    yield from uploads.begin_upload(REPOSITORY, state, "sha256", 0, most=10_000)
+
+
+@pytest.mark.parametrize("write", [begin, lambda number: put(b"%d" % number)], ids=["transaction", "statement"])
+async def test_database_that_may_not_grow_is_full_and_works_again_when_it_may(
+    database: Path, write: Callable[[int], Operation[None]]
+) -> None:
     pages: list[int] = []
 
     def commit(connection: sqlite3.Connection) -> None:
@@ -132,12 +142,12 @@ async def test_database_that_may_not_grow_is_full_and_works_again_when_it_may(da
     metadata = SqliteMetadata(database, commit=commit)
     pages.append(1)  # less than there are, so it becomes as many as there are
     await metadata.write(put(b"before"))
-    big = [put(b"%d" % number) for number in range(2000)]
-    outcomes = await asyncio.gather(*map(metadata.write, big), return_exceptions=True)
+    outcomes = await asyncio.gather(*map(metadata.write, map(write, range(2000))), return_exceptions=True)
     kept = outcomes.count(None)
     assert kept < 2000
     assert {type(outcome) for outcome in outcomes if outcome is not None} == {StorageFull}
-    assert (await metadata.read_much(count_everything())).blobs == 1 + kept
+    counted = await metadata.read_much(count_everything())
+    assert counted.blobs + counted.uploads == 1 + kept
     await metadata.close()
     metadata = SqliteMetadata(database)
     await metadata.write(put(b"after"))

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import pytest
+
+from entrepot.digest import Digest
+from entrepot.errors import UploadUnknown
+from entrepot.jobs.expire_uploads import ExpireUploads
+from entrepot.repositories.local import LocalRegistry, LocalRepository
+from entrepot.store.memory import MemoryBlobStore
+from entrepot.testing.repository_upload_suite import CONTENT, DIGEST, NAME, chunk
+from entrepot.testing.upload_suite import chunks, uploads_of
+
+from .conftest import Clock
+
+WEEK = 7 * 86400
+
+
+@pytest.fixture
+def job(registry: LocalRegistry, clock: Clock) -> ExpireUploads:
+    return ExpireUploads(registry.store, registry.metadata, clock, after_seconds=WEEK)
+
+
+@pytest.fixture
+def repository(registry: LocalRegistry) -> LocalRepository:
+    return registry.repository(NAME)
+
+
+async def kept() -> None:
+    """The lease is never lost here."""
+
+
+async def test_upload_that_nobody_touched_is_removed_with_its_bytes(
+    job: ExpireUploads, repository: LocalRepository, clock: Clock, store: MemoryBlobStore
+) -> None:
+    upload_id = await repository.begin_upload()
+    await repository.append(upload_id, chunk(CONTENT))
+    clock.seconds += WEEK + 1
+    await job.run(kept)
+    with pytest.raises(UploadUnknown):
+        await repository.upload_offset(upload_id)
+    assert await uploads_of(store) == []
+
+
+async def test_upload_that_is_young_enough_stays(job: ExpireUploads, repository: LocalRepository, clock: Clock) -> None:
+    upload_id = await repository.begin_upload()
+    clock.seconds += WEEK
+    await job.run(kept)
+    await repository.finish_upload(upload_id, DIGEST, chunk(CONTENT))
+
+
+async def test_upload_that_was_gone_on_with_counts_from_then(
+    job: ExpireUploads, repository: LocalRepository, clock: Clock
+) -> None:
+    upload_id = await repository.begin_upload()
+    clock.seconds += WEEK - 10
+    await repository.append(upload_id, chunk(CONTENT))
+    clock.seconds += WEEK
+    await job.run(kept)
+    assert await repository.upload_offset(upload_id) == len(CONTENT)
+
+
+async def test_upload_that_is_being_written_stays(
+    job: ExpireUploads, repository: LocalRepository, clock: Clock, store: MemoryBlobStore
+) -> None:
+    upload_id = await repository.begin_upload()
+    store.writers.add(upload_id)
+    clock.seconds += WEEK + 1
+    await job.run(kept)
+    assert await repository.upload_offset(upload_id) == 0
+
+
+async def test_many_expired_uploads_are_all_removed(
+    job: ExpireUploads, repository: LocalRepository, clock: Clock, store: MemoryBlobStore
+) -> None:
+    for _ in range(250):
+        await repository.begin_upload()
+    clock.seconds += WEEK + 1
+    fresh = await repository.begin_upload()
+    await job.run(kept)
+    assert await repository.upload_offset(fresh) == 0
+    await repository.append(fresh, chunk(CONTENT))
+    assert await uploads_of(store) == [fresh]
+
+
+async def test_bytes_of_an_upload_that_nobody_knows_are_removed(job: ExpireUploads, store: MemoryBlobStore) -> None:
+    """A process that is killed in the middle of a push in one request leaves such."""
+    upload = await store.begin_upload()
+    await upload.write(chunks(CONTENT))
+    await job.run(kept)
+    assert await uploads_of(store) == [upload.id]  # somebody may be at it
+    await upload.close()
+    await job.run(kept)
+    assert await uploads_of(store) == []
+
+
+async def test_blobs_stay(job: ExpireUploads, repository: LocalRepository, clock: Clock) -> None:
+    await repository.put_blob(DIGEST, chunk(CONTENT))
+    clock.seconds += 10 * WEEK
+    await job.run(kept)
+    assert (await repository.find_blob(Digest.of(CONTENT))).size == len(CONTENT)
