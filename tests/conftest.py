@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from entrepot.metadata.migrate import upgrade_sqlite
 
 _PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", "ftp_proxy"}
 
@@ -19,3 +23,16 @@ def _clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
                 patch.delenv(name)
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
         yield
+
+
+@pytest.fixture(scope="session")
+def _new_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("database") / "entrepot.db"
+    upgrade_sqlite(path)
+    return path
+
+
+@pytest.fixture
+def database(_new_database: Path, tmp_path: Path) -> Path:
+    """A database with its tables and nothing in them: a copy, because migrations take their time."""
+    return Path(shutil.copy(_new_database, tmp_path))

@@ -56,6 +56,7 @@ class Check:
     store: BlobStore
     metadata: Metadata
     repair: bool = False
+    grace_seconds: float = 2.0  # a push that is going on has put its bytes down before it says so
 
     async def run(self) -> Report:
         report = Report()
@@ -118,11 +119,16 @@ class Check:
                 report.incomplete.extend(_incomplete(row, absent))
 
     async def _find_orphans(self, report: Report) -> None:
-        async for stored in self.store.walk():
-            known = await self.metadata.read(audit.location_of(stored.digest))
-            if known != stored.location:
+        suspects = [stored async for stored in self.store.walk() if not await self._is_named(stored)]
+        if suspects:
+            await asyncio.sleep(self.grace_seconds)
+        for stored in suspects:
+            if not await self._is_named(stored):
                 message = f"{stored.size} bytes that nobody names; harmless"
                 report.orphaned.append(Finding(stored.digest, stored.location, message))
+
+    async def _is_named(self, stored: StoredBlob) -> bool:
+        return await self.metadata.read(audit.location_of(stored.digest)) == stored.location
 
 
 def _incomplete(row: audit.ManifestRow, absent: Iterable[str]) -> list[Finding]:

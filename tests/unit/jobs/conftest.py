@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from entrepot.metadata.migrate import upgrade_sqlite
 from entrepot.metadata.sqlite import SqliteMetadata
 from entrepot.repositories.local import LocalRegistry
 from entrepot.store.memory import MemoryBlobStore
@@ -46,10 +45,8 @@ def runs() -> Runs:
 
 
 @pytest.fixture
-async def metadata(tmp_path: Path) -> AsyncIterator[SqliteMetadata]:
-    path = tmp_path / "entrepot.db"
-    upgrade_sqlite(path)
-    metadata = SqliteMetadata(path)
+async def metadata(database: Path) -> AsyncIterator[SqliteMetadata]:
+    metadata = SqliteMetadata(database)
     yield metadata
     await metadata.close()
 
