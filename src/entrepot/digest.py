@@ -17,6 +17,8 @@ CANONICAL = "sha256"
 
 _GRAMMAR = re.compile(r"[a-z0-9]+(?:[+._-][a-z0-9]+)*:[a-zA-Z0-9=_-]+", re.ASCII)
 _SUPPORTED = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}", re.ASCII)
+_REGISTERED = re.compile(rf"{_SUPPORTED.pattern}|blake3:[0-9a-f]{{64}}", re.ASCII)
+_REGISTERED_ALGORITHMS = frozenset({*HEX_LENGTHS, "blake3"})
 _MAX_LENGTH = 512
 _HASHES: dict[str, Callable[[bytes], Any]] = {"sha256": hashlib.sha256, "sha512": hashlib.sha512}
 
@@ -48,11 +50,20 @@ class Digest(str):
 
 
 def is_digest(text: str) -> bool:
-    """Whether ``text`` fits the grammar, whatever its algorithm: the test for digests inside descriptors."""
+    """Whether ``text`` fits the grammar, whatever its algorithm: the test for digests inside descriptors.
+
+    Those of the algorithms that image-spec registers have to fit their length too.
+    """
     if len(text) > _MAX_LENGTH or not _GRAMMAR.fullmatch(text):
         return False
-    algorithm = text.partition(":")[0]
-    return algorithm not in HEX_LENGTHS or _SUPPORTED.fullmatch(text) is not None
+    return text.partition(":")[0] not in _REGISTERED_ALGORITHMS or _REGISTERED.fullmatch(text) is not None
+
+
+def require_digest(text: str) -> str:
+    """``text`` if it is a digest of any algorithm: what content refers to need not be here. Raises DigestInvalid."""
+    if is_digest(text):
+        return text
+    raise DigestInvalid(_explain(text), digest=text[:_MAX_LENGTH])
 
 
 def require_algorithm(name: str) -> str:

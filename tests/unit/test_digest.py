@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from entrepot.digest import Digest, is_digest, require_algorithm
+from entrepot.digest import Digest, is_digest, require_algorithm, require_digest
 from entrepot.errors import DigestInvalid
 
 SHA256 = "sha256:" + hashlib.sha256(b"entrepot").hexdigest()
@@ -20,6 +20,8 @@ MALFORMED = [
     pytest.param("sha256:" + "a" * 65, id="a digit long"),
     pytest.param("sha512:" + "a" * 64, id="sha512 with the length of sha256"),
     pytest.param("sha256:" + "A" * 64, id="upper-case hex"),
+    pytest.param("blake3:" + "a" * 63, id="blake3, a digit short"),
+    pytest.param("blake3:" + "A" * 64, id="blake3, upper-case hex"),
     pytest.param("SHA256:" + "a" * 64, id="upper-case algorithm"),
     pytest.param("sha256:" + "g" * 64, id="no hex digit"),
     pytest.param(SHA256 + "\n", id="trailing newline"),
@@ -85,6 +87,19 @@ def test_check_digest_within_grammar_is_true(text: str) -> None:
 @pytest.mark.parametrize("text", MALFORMED)
 def test_check_digest_outside_grammar_is_false(text: str) -> None:
     assert not is_digest(text)
+
+
+@pytest.mark.parametrize("text", [pytest.param(SHA256), *FOREIGN])
+def test_require_digest_within_grammar_returns_it(text: str) -> None:
+    assert require_digest(text) == text
+
+
+@pytest.mark.parametrize("text", MALFORMED)
+def test_require_digest_outside_grammar_is_refused(text: str) -> None:
+    with pytest.raises(DigestInvalid) as refusal:
+        require_digest(text)
+
+    assert refusal.value.detail == {"digest": text[:512]}
 
 
 @pytest.mark.parametrize("name", ["sha256", "sha512"])

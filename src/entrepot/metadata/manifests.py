@@ -208,7 +208,7 @@ def delete_tag(repository: RepositoryName, tag: Tag) -> Operation[None]:
 
 def list_referrers(
     repository: RepositoryName,
-    subject: Digest,
+    subject: str,
     artifact_type: str | None,
     *,
     last: str,
@@ -312,7 +312,7 @@ def _faults(
     *,
     allow_missing: bool,
 ) -> Iterator[RegistryError]:
-    for digest, stated in {child.digest: child.size for child in children}.items():
+    for digest, stated in dict.fromkeys((child.digest, child.size) for child in children):
         actual = sizes.get(digest)
         if actual is None and not allow_missing:
             yield ManifestBlobUnknown(

@@ -127,8 +127,8 @@ class Repository(Protocol):
     async def list_tags(self, *, last: str = "", limit: int) -> Page:
         """Tags after ``last`` in byte order. Raises RepositoryUnknown."""
 
-    async def list_referrers(self, subject: Digest, artifact_type: str | None, *, last: str = "") -> Page:
-        """Descriptors (dictionaries) of the manifests whose subject this is; empty when there are none."""
+    async def list_referrers(self, subject: str, artifact_type: str | None, *, last: str = "") -> Page:
+        """Descriptors (dictionaries) of the manifests with this subject, a digest of any algorithm; maybe none."""
 
 
 class Registry(Protocol):

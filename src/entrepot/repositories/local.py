@@ -174,7 +174,7 @@ class LocalRepository:
         names = await self._metadata.read(listings.list_tags(self.name, last=last, limit=limit + 1))
         return _page(names, limit)
 
-    async def list_referrers(self, subject: Digest, artifact_type: str | None, *, last: str = "") -> Page:
+    async def list_referrers(self, subject: str, artifact_type: str | None, *, last: str = "") -> Page:
         page = await self._metadata.read(
             manifests.list_referrers(
                 self.name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from entrepot.digest import Digest
+from entrepot.digest import require_digest
 from entrepot.manifest import OCI_INDEX
 from entrepot.repositories.base import Page
 from entrepot.server.call import Call, json_response
@@ -44,7 +44,7 @@ def _next(path: str, page: Page, wanted: int) -> list[Header]:
 
 async def list_referrers(call: Call) -> Response:
     repository = call.repository
-    subject = Digest.parse(call.match.last)
+    subject = require_digest(call.match.last)
     artifact_type = call.request.parameter("artifactType")
     page = await repository.list_referrers(subject, artifact_type, last=call.request.parameter("last") or "")
     index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": page.items}

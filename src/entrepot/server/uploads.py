@@ -12,7 +12,7 @@ from entrepot.repositories.base import Blob, Chunk, Repository
 from entrepot.server.call import API_VERSION, NO_CONTENT, Call
 from entrepot.server.http import Header, Response
 from entrepot.wire import routes
-from entrepot.wire.headers import parse_content_range, upload_range
+from entrepot.wire.headers import parse_content_range, parse_query, upload_range
 
 
 async def begin_upload(call: Call) -> Response:
@@ -50,7 +50,7 @@ async def append_upload(call: Call) -> Response:
 
 
 async def finish_upload(call: Call) -> Response:
-    text = call.request.parameter("digest")
+    text = call.request.parameter("digest") or _appended_digest(call)
     repository = call.repository
     if text is None:
         raise DigestInvalid("expected ?digest=... with the digest of the whole blob, got none", expected="digest")
@@ -60,6 +60,11 @@ async def finish_upload(call: Call) -> Response:
 async def cancel_upload(call: Call) -> Response:
     await call.repository.cancel_upload(call.match.last)
     return Response(204, [API_VERSION])
+
+
+def _appended_digest(call: Call) -> str | None:
+    values = parse_query(call.match.query.encode()).get("digest")
+    return values[-1] if values else None
 
 
 def _chunk(call: Call) -> Chunk:

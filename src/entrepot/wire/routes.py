@@ -28,11 +28,15 @@ class Route(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A route, the repository name in it, and its last part: a reference, digest or upload id. All unchecked."""
+    """A route, the repository name in it, and its last part: a reference, digest or upload id. All unchecked.
+
+    ``query`` is what a client has appended to the address of an upload by ``&``, as if that had a query already.
+    """
 
     route: Route
     name: str = ""
     last: str = ""
+    query: str = ""
 
 
 _FIXED = {
@@ -54,7 +58,8 @@ def match(path: str) -> Match | None:
     head, _, last = path.rpartition("/")
     head, _, segment = head.rpartition("/")
     if segment == "uploads" and head.endswith("/blobs"):
-        return Match(Route.UPLOAD if last else Route.UPLOADS, head[4:-6], last)
+        upload_id, _, query = last.partition("&")
+        return Match(Route.UPLOAD if last else Route.UPLOADS, head[4:-6], upload_id, query)
     route = _BY_SEGMENT.get(segment)
     if route is not None:
         if route is Route.BLOB and last == "uploads":
