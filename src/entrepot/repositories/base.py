@@ -15,7 +15,6 @@ from typing import Any, Protocol
 from entrepot.digest import CANONICAL, Digest
 from entrepot.manifest import ManifestHead, StoredManifest, TagCondition
 from entrepot.reference import RepositoryName, Tag
-from entrepot.store.base import Piece
 
 
 class Blob(Protocol):
@@ -27,7 +26,7 @@ class Blob(Protocol):
     @property
     def size(self) -> int: ...
 
-    def open(self, *, start: int = 0, end: int | None = None) -> AbstractAsyncContextManager[AsyncIterator[Piece]]:
+    def open(self, *, start: int = 0, end: int | None = None) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """The bytes from ``start`` up to, not including, ``end``."""
 
 

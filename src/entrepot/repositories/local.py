@@ -18,7 +18,7 @@ from entrepot.metadata.base import Metadata
 from entrepot.reference import RepositoryName, Tag
 from entrepot.repositories.base import Chunk, Page, PushedManifest
 from entrepot.repositories.local_uploads import LocalUploads, Now
-from entrepot.store.base import BlobStore, Piece, StoredBlob
+from entrepot.store.base import BlobStore, StoredBlob
 
 REFERRERS_PER_PAGE = 1000
 REFERRERS_BYTES_PER_PAGE = 3 * 1024 * 1024  # an index of more than 4 MiB would be refused by clients
@@ -54,7 +54,7 @@ class LocalBlob:
     def size(self) -> int:
         return self.stored.size
 
-    def open(self, *, start: int = 0, end: int | None = None) -> AbstractAsyncContextManager[AsyncIterator[Piece]]:
+    def open(self, *, start: int = 0, end: int | None = None) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         return self.store.open(self.stored, start=start, end=end)
 
 

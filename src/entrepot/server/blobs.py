@@ -10,7 +10,6 @@ from entrepot.digest import Digest
 from entrepot.repositories.base import Blob
 from entrepot.server.call import API_VERSION, NO_CONTENT, Call, content_length
 from entrepot.server.http import Header, Response
-from entrepot.store.base import Piece
 from entrepot.wire.headers import etag_matches, multipart_footer, multipart_header, parse_range
 
 _TYPE = "application/octet-stream"
@@ -70,8 +69,8 @@ def _several_ranges(blob: Blob, spans: list[Span]) -> Response:
 
 
 @asynccontextmanager
-async def _multipart(blob: Blob, parts: list[tuple[bytes, Span]], footer: bytes) -> AsyncIterator[AsyncIterator[Piece]]:
-    async def pieces() -> AsyncIterator[Piece]:
+async def _multipart(blob: Blob, parts: list[tuple[bytes, Span]], footer: bytes) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def pieces() -> AsyncIterator[bytes]:
         for head, (start, end) in parts:
             yield head
             async with blob.open(start=start, end=end) as content:

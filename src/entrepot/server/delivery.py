@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable
 
 from entrepot.errors import ClientGone, RegistryError, RequestTimeout
 from entrepot.server.http import Request, Response, Send
-from entrepot.store.base import Piece
 
 Progress = Callable[[], int]
 _LOOKS = 4  # at a peer's progress, in the time it may make none
@@ -53,7 +52,7 @@ class Delivery:
         await self._send({"type": "http.response.body", "body": body})
         self.sent += len(body)
 
-    async def _pour(self, response: Response, pieces: AsyncIterator[Piece]) -> None:
+    async def _pour(self, response: Response, pieces: AsyncIterator[bytes]) -> None:
         watch: asyncio.Task[None] | None = None
         try:
             async with asyncio.timeout(None) as limit:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from entrepot.errors import ClientGone, ManifestTooLarge, RequestTimeout, SizeInvalid
-from entrepot.store.base import Piece
 from entrepot.wire.headers import parse_content_length, parse_query
 
 Scope = MutableMapping[str, Any]
@@ -138,4 +137,4 @@ class Response:
     status: int
     headers: list[Header]
     body: bytes = b""
-    stream: AbstractAsyncContextManager[AsyncIterator[Piece]] | None = None
+    stream: AbstractAsyncContextManager[AsyncIterator[bytes]] | None = None

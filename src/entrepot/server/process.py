@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import resource
@@ -12,6 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 from granian.constants import Interfaces, Loops, SSLProtocols
@@ -27,6 +29,7 @@ _READ_BUFFER_BYTES = 512 * 1024  # what is read from a socket at once, and the m
 _TLS = {"1.2": SSLProtocols.tls12, "1.3": SSLProtocols.tls13}
 _STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 _SECONDS_BETWEEN_LOOKS_AT_PARENT = 1.0
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _REQUESTS_AT_ONCE = 1024  # in each worker; more wait in the kernel
 
 
@@ -50,8 +53,18 @@ def run(settings: Settings, create_app: Callable[[], RegistryApp]) -> None:
 
 
 def _start_worker(create_app: Callable[[], RegistryApp], grace_seconds: float) -> RegistryApp:
+    _keep_freed_memory()
     threading.Thread(target=_stop_with_parent, args=(os.getppid(), grace_seconds), daemon=True).start()
     return create_app()
+
+
+def _keep_freed_memory() -> None:
+    # By default glibc gives the megabyte of each piece back to the kernel, which then clears a new one for the
+    # next. Keeping it costs some 10 MiB and saves 4 to 10 % of the time a push takes.
+    with suppress(OSError, AttributeError):  # another C library
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_TRIM_THRESHOLD, 256 * 1024 * 1024)
+        mallopt(_M_MMAP_THRESHOLD, 32 * 1024 * 1024)
 
 
 def _stop_with_parent(parent: int, grace_seconds: float) -> None:

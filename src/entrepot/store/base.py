@@ -43,7 +43,6 @@ class UploadState:
         return cls(upload_id, 0, dict.fromkeys((CANONICAL, algorithm), b""))
 
 
-Piece = bytes | bytearray
 Checkpoint = Callable[[UploadState], Awaitable[None]]
 
 
@@ -99,7 +98,7 @@ class BlobStore(Protocol):
 
     def open(
         self, blob: StoredBlob, *, start: int = 0, end: int | None = None
-    ) -> AbstractAsyncContextManager[AsyncIterator[Piece]]:
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """The bytes from ``start`` up to, not including, ``end``.
 
         Entering raises Corrupt when nothing is there, or not as many bytes as ``blob.size`` says.

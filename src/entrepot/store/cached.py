@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from entrepot.digest import CANONICAL, Digest
 from entrepot.errors import Corrupt
-from entrepot.store.base import BlobStore, Piece, StoredBlob, Upload, UploadState
+from entrepot.store.base import BlobStore, StoredBlob, Upload, UploadState
 
 
 class CachedBlobStore:
@@ -28,7 +28,7 @@ class CachedBlobStore:
     @asynccontextmanager
     async def open(
         self, blob: StoredBlob, *, start: int = 0, end: int | None = None
-    ) -> AsyncIterator[AsyncIterator[Piece]]:
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
         if blob.size > self._largest:
             async with self._store.open(blob, start=start, end=end) as pieces:
                 yield pieces
@@ -89,6 +89,6 @@ class CachedBlobStore:
         await self._store.check()
 
 
-async def _once(content: bytes) -> AsyncIterator[Piece]:
+async def _once(content: bytes) -> AsyncIterator[bytes]:
     if content:
         yield content

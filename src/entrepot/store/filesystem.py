@@ -13,7 +13,7 @@ from entrepot import hashing
 from entrepot.digest import CANONICAL, Digest
 from entrepot.errors import Corrupt, DigestInvalid, UploadBusy
 from entrepot.hashing import RunningHash
-from entrepot.store.base import Checkpoint, Piece, StoredBlob, UploadState
+from entrepot.store.base import Checkpoint, StoredBlob, UploadState
 from entrepot.store.disk import Disk
 from entrepot.store.folder import READ_PIECE, BlobFolder, hash_file
 from entrepot.store.threads import DiskThreads
@@ -64,7 +64,7 @@ class FilesystemBlobStore:
     @asynccontextmanager
     async def open(
         self, blob: StoredBlob, *, start: int = 0, end: int | None = None
-    ) -> AsyncIterator[AsyncIterator[Piece]]:
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
         fd = self._folder.open_blob(blob.location)
         self._reads += 1
         try:
@@ -77,12 +77,13 @@ class FilesystemBlobStore:
     def _piece_size(self) -> int:
         return min(READ_PIECE, max(SMALLEST_READ_PIECE, READ_AT_ONCE // max(1, self._reads)))
 
-    async def _read(self, fd: int, position: int, end: int) -> AsyncIterator[Piece]:
-        if position < end and (piece := _read_cached(fd, position, min(self._piece_size(), end - position))):
-            position += len(piece)
-            yield piece
+    async def _read(self, fd: int, position: int, end: int) -> AsyncIterator[bytes]:
         while position < end:
-            piece = await self._threads.run(os.pread, fd, min(self._piece_size(), end - position), position)
+            size = min(self._piece_size(), end - position)
+            if _is_in_memory(fd, position, size):  # not worth a thread
+                piece = os.pread(fd, size, position)
+            else:
+                piece = await self._threads.run(os.pread, fd, size, position)
             if not piece:
                 raise Corrupt("a stored blob became shorter while it was read", missing=end - position)
             position += len(piece)
@@ -156,7 +157,7 @@ class FilesystemUpload:
             async for chunk in chunks:
                 self._pending.append(chunk)
                 self._pending_size += len(chunk)
-                if self._pending_size >= WRITE_PIECE:
+                if self._pending_size > WRITE_PIECE:
                     if writing is not None:
                         await writing
                         await self._sync_behind(checkpoint)
@@ -272,13 +273,15 @@ def _require_size(fd: int, blob: StoredBlob) -> None:
         raise Corrupt(f"{blob.digest} has {size} bytes instead of {blob.size}", location=blob.location)
 
 
-def _read_cached(fd: int, start: int, length: int) -> Piece:
-    # what the kernel has in memory is not worth a thread; what it would have to fetch is
+def _is_in_memory(fd: int, start: int, size: int) -> bool:
+    # The kernel reads ahead in large steps: where it has both ends it has the rest.
+    return _has_byte(fd, start + size - 1) and _has_byte(fd, start)
+
+
+def _has_byte(fd: int, position: int) -> bool:
     if _NO_WAIT is None:
-        return b""
-    buffer = bytearray(length)
+        return False
     try:
-        count = os.preadv(fd, [buffer], start, _NO_WAIT)
-    except OSError:  # not in memory, or a file system that cannot tell
-        return b""
-    return buffer if count == length else buffer[:count]
+        return os.preadv(fd, [bytearray(1)], position, _NO_WAIT) == 1
+    except OSError:  # it would have to be fetched, or this file system cannot tell
+        return False

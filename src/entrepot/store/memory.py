@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from entrepot.digest import CANONICAL, Digest
 from entrepot.errors import Corrupt, DigestInvalid, UploadBusy, UploadUnknown
-from entrepot.store.base import Checkpoint, Piece, StoredBlob, UploadState
+from entrepot.store.base import Checkpoint, StoredBlob, UploadState
 
 READ_PIECE = 64 * 1024
 
@@ -35,7 +35,7 @@ class MemoryBlobStore:
     @asynccontextmanager
     async def open(
         self, blob: StoredBlob, *, start: int = 0, end: int | None = None
-    ) -> AsyncIterator[AsyncIterator[Piece]]:
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
         content = self._bytes(blob.location)
         if len(content) != blob.size:
             raise Corrupt(f"{blob.digest} has {len(content)} bytes instead of {blob.size}", location=blob.location)
@@ -136,6 +136,6 @@ class MemoryUpload:
         self._store.writers.discard(self.id)
 
 
-async def _pieces(content: bytes) -> AsyncIterator[Piece]:
+async def _pieces(content: bytes) -> AsyncIterator[bytes]:
     for first in range(0, len(content), READ_PIECE):
         yield content[first : first + READ_PIECE]

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from entrepot.errors import Corrupt
-from entrepot.store.base import Piece, StoredBlob
+from entrepot.store.base import StoredBlob
 from entrepot.store.cached import CachedBlobStore
 from entrepot.store.memory import MemoryBlobStore
 from entrepot.testing.upload_suite import pull, push
@@ -22,7 +22,7 @@ class CountingBlobStore(MemoryBlobStore):
     @asynccontextmanager
     async def open(
         self, blob: StoredBlob, *, start: int = 0, end: int | None = None
-    ) -> AsyncIterator[AsyncIterator[Piece]]:
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
         self.opened.append(blob)
         async with super().open(blob, start=start, end=end) as pieces:
             yield pieces

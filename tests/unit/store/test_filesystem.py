@@ -53,7 +53,7 @@ async def test_write_that_fails_leaves_the_upload_at_its_last_saved_state(
     upload, state = await begun(store)
     plan.set(Fault("write", action, nth=2, torn=torn))
     with pytest.raises(error):
-        await upload.write(chunks(*(CONTENT[at : at + MIB] for at in range(MIB, 4 * MIB, MIB))))
+        await upload.write(chunks(*(CONTENT[at : at + MIB + 1] for at in range(MIB, 3 * MIB, MIB + 1))))
     await upload.close()
     plan.clear()
     assert state.offset == MIB
@@ -67,8 +67,8 @@ async def test_write_that_fails_counts_bytes_that_are_not_there(
     upload, _ = await begun(store)
     plan.set(Fault("write", "full"))
     with pytest.raises(StorageFull):
-        await upload.write(chunks(CONTENT[MIB : 2 * MIB]))
-    assert upload.size == 2 * MIB
+        await upload.write(chunks(CONTENT[MIB : 2 * MIB + 1]))
+    assert upload.size == 2 * MIB + 1
     assert (root / "uploads" / upload.id).stat().st_size == MIB
     await upload.cancel()
 
