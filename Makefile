@@ -29,7 +29,7 @@ test-all: setup-all
 check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy src tests
+	$(BIN)/mypy src tests bench
 	$(BIN)/lint-imports --no-logo
 
 format: setup
