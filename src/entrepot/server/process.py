@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 from granian.constants import Interfaces, Loops, SSLProtocols
 from granian.http import HTTP1Settings
@@ -27,6 +28,7 @@ from entrepot.server.app import RegistryApp
 
 _READ_BUFFER_BYTES = 512 * 1024  # what is read from a socket at once, and the most a request's head may have
 _TLS = {"1.2": SSLProtocols.tls12, "1.3": SSLProtocols.tls13}
+_COUNTERS = "entrepot-metrics-"
 _STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 _SECONDS_BETWEEN_LOOKS_AT_PARENT = 1.0
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
@@ -42,14 +44,31 @@ def run(settings: Settings, create_app: Callable[[], RegistryApp]) -> None:
     _require_free(settings.server.host, settings.server.port)
     _raise_file_limit()
     _hold_signals_back_in_workers()
-    counters = tempfile.mkdtemp(prefix="entrepot-metrics-")
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = counters  # read when a worker imports prometheus_client
+    counters = _make_counters_folder()
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = counters  # read when a worker counts for the first time
     try:
         print(_greeting(settings), flush=True)  # noqa: T201
         start = partial(_start_worker, create_app, settings.server.graceful_stop_seconds)
         _granian(settings).serve(target_loader=start, wrap_loader=False)
     finally:
         shutil.rmtree(counters, ignore_errors=True)
+
+
+def _make_counters_folder() -> str:
+    for left in Path(tempfile.gettempdir()).glob(f"{_COUNTERS}*"):  # by a server that was killed
+        if not _is_running(left.name.removeprefix(_COUNTERS).partition("-")[0]):
+            shutil.rmtree(left, ignore_errors=True)
+    return tempfile.mkdtemp(prefix=f"{_COUNTERS}{os.getpid()}-")
+
+
+def _is_running(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def _start_worker(create_app: Callable[[], RegistryApp], grace_seconds: float) -> RegistryApp:
