@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -117,7 +118,7 @@ class Fuzzer:
         return self._random.choice(values)
 
     def _target(self, body: bytes) -> str:
-        path = self._pick(
+        path: str = self._pick(
             [
                 lambda: f"/v2/{self._name()}/manifests/{self._reference(body)}",
                 lambda: f"/v2/{self._name()}/blobs/{self._digest(body)}",
@@ -131,7 +132,7 @@ class Fuzzer:
         return self._spoil(path, 0.1) + (f"?{self._query(body)}" if self._sometimes(0.6) else "")
 
     def _query(self, body: bytes) -> str:
-        makers = {
+        makers: dict[str, Callable[[], str]] = {
             "digest": lambda: self._digest(body),
             "mount": lambda: self._digest(body),
             "from": self._name,
@@ -180,7 +181,7 @@ class Fuzzer:
         return [*chosen, ("content-length", str(size))] if self._sometimes(0.7) else chosen
 
     def _body(self) -> bytes:
-        return self._pick(
+        body: bytes = self._pick(
             [
                 lambda: self._pick(self.contents),
                 lambda: self._random.randbytes(self._random.choice([0, 1, 100, 5000])),
@@ -189,6 +190,7 @@ class Fuzzer:
                 lambda: self._damage(self._manifest()),
             ]
         )()
+        return body
 
     def _manifest(self) -> bytes:
         media_type = self._pick([OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -90,3 +90,25 @@ async def registry(root: Path, **values: Any) -> AsyncIterator[InProcess]:
     finally:
         await to_app.put({"type": "lifespan.shutdown"})
         await living
+
+
+class Server:
+    """A registry for tests without an event loop; notes which outcomes came about, by method and kind of address."""
+
+    def __init__(self, root: Path) -> None:
+        self.outcomes: set[tuple[str, str, int]] = set()
+        self._runner = asyncio.Runner()
+        self._open = AsyncExitStack()
+        self._app: InProcess = self._runner.run(self._open.enter_async_context(registry(root)))
+
+    def ask(self, method: str, target: str, body: bytes = b"", fields: Fields = (), *, hangs_up: bool = False) -> Reply:
+        pieces = (body[: len(body) // 2], body[len(body) // 2 :]) if len(body) > 1 else (body,)
+        reply = self._runner.run(self._app.ask(method, target, fields, *filter(None, pieces), hangs_up=hangs_up))
+        segment = target.partition("?")[0].split("/")[-2]
+        kind = "mount" if "mount=" in target else "upload" if segment == "uploads" else segment
+        self.outcomes.add((method, kind, reply.status))
+        return reply
+
+    def close(self) -> None:
+        self._runner.run(self._open.aclose())
+        self._runner.close()

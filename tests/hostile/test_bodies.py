@@ -195,5 +195,4 @@ def test_refused_endless_body_is_cut_off(port: int, name: str) -> None:
         wire.send(request("PATCH", f"/v2/{name}/blobs/uploads/some-id", {"Content-Length": str(2**40)}))
         assert wire.reply().status == 404
         with pytest.raises(ConnectionError):
-            while True:
-                wire.send(bytes(1 << 20))
+            wire.send(bytes(1 << 30))

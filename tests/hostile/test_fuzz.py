@@ -12,16 +12,14 @@ from pathlib import Path
 import pytest
 
 from entrepot.testing.server import RegistryProcess
+from entrepot.wire.errors import STATUS_AND_CODE
 
 from .conftest import check_stored, faults
 from .fuzz import Call, Fuzzer
 from .inprocess import registry
 from .raw import Reply, Wire, chunked, request
 
-CODES = frozenset(
-    "BLOB_UNKNOWN BLOB_UPLOAD_INVALID BLOB_UPLOAD_UNKNOWN DENIED DIGEST_INVALID MANIFEST_BLOB_UNKNOWN MANIFEST_INVALID "
-    "MANIFEST_UNKNOWN NAME_INVALID NAME_UNKNOWN SIZE_INVALID TOOMANYREQUESTS UNAUTHORIZED UNSUPPORTED".split()
-)
+CODES = {code for _, code in STATUS_AND_CODE.values()} - {"UNAVAILABLE", "UNKNOWN"}
 CALLS_IN_PROCESS = 4000
 CALLS_BY_WIRE = 1000
 

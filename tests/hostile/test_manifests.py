@@ -66,8 +66,8 @@ def push(port: int, document: Document, media_type: str | None = None, name: str
 
 
 def test_push_image_without_its_blobs_names_each_of_them(port: int) -> None:
-    layers = [{"mediaType": OCI_LAYER_GZIP, "digest": digest, "size": 1} for digest in ABSENT]
-    config = {"mediaType": OCI_CONFIG, "digest": Digest.of(b"config"), "size": 1}
+    layers = [describe(b"", digest=digest) for digest in ABSENT]
+    config = describe(b"config", OCI_CONFIG)
     reply = push(port, image(config=config, layers=[*layers, describe(LAYER)]))
     assert_refused(reply, 400, "MANIFEST_BLOB_UNKNOWN", "push it first")
     named = [error["detail"]["digest"] for error in reply.errors]
@@ -75,7 +75,7 @@ def test_push_image_without_its_blobs_names_each_of_them(port: int) -> None:
 
 
 def test_push_image_that_names_an_absent_layer_twice_reports_it_once(port: int) -> None:
-    layer = {"mediaType": OCI_LAYER_GZIP, "digest": ABSENT[0], "size": 1}
+    layer = describe(b"", digest=ABSENT[0])
     assert len(push(port, image(layers=[layer, layer])).errors) == 1
 
 
@@ -86,14 +86,14 @@ def test_push_image_whose_blobs_are_in_another_repository_is_refused(port: int) 
 
 
 def test_push_index_without_its_manifests_names_each_of_them(port: int) -> None:
-    children = [{"mediaType": OCI_MANIFEST, "digest": digest, "size": 1} for digest in ABSENT]
+    children = [describe(b"", OCI_MANIFEST, digest=digest) for digest in ABSENT]
     reply = push(port, index(*children, describe(json.dumps(image()).encode(), OCI_MANIFEST)))
     assert_refused(reply, 400, "MANIFEST_BLOB_UNKNOWN", "push it first")
     assert sorted(error["detail"]["digest"] for error in reply.errors) == sorted(ABSENT)
 
 
 def test_push_image_with_a_digest_we_cannot_store_is_missing_that_blob(port: int) -> None:
-    layer = {"mediaType": OCI_LAYER_GZIP, "digest": "md5:d41d8cd98f00b204e9800998ecf8427e", "size": 0}
+    layer = describe(b"", digest="md5:d41d8cd98f00b204e9800998ecf8427e")
     assert_refused(push(port, image(layers=[layer])), 400, "MANIFEST_BLOB_UNKNOWN", layer["digest"])
 
 
