@@ -71,7 +71,13 @@ async def over_wire(server: RegistryProcess) -> AsyncIterator[httpx.AsyncClient]
         yield client
 
 
-@pytest.fixture(params=["asgi", "wire"])
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def over_http2(server: RegistryProcess) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=server.url, verify=_TLS, timeout=30, http1=False, http2=True) as client:
+        yield client
+
+
+@pytest.fixture(params=["asgi", "wire", pytest.param("http2", marks=pytest.mark.slow)])
 def repo(request: pytest.FixtureRequest) -> Api:
     """A repository that holds nothing yet, in a registry with default settings; the test runs in both ways."""
     return Api(request.getfixturevalue(f"over_{request.param}"), next(_NAMES))

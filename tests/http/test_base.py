@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from entrepot.digest import Digest
 from entrepot.wire.errors import STATUS_AND_CODE
 
 from .api import ABSENT, CODES, Api, refused
@@ -42,7 +43,7 @@ async def test_get_unknown_address_is_refused(repo: Api, path: str) -> None:
         ("PATCH", "manifests/v1", "GET, HEAD, PUT, DELETE"),
         ("PUT", f"blobs/{ABSENT}", "GET, HEAD, DELETE"),
         ("GET", "blobs/uploads/", "POST"),
-        ("POST", "blobs/uploads/some-id", "GET, PATCH, PUT, DELETE"),
+        ("POST", "blobs/uploads/some-id", "GET, HEAD, PATCH, PUT, DELETE"),
         ("DELETE", "tags/list", "GET, HEAD"),
         ("OPTIONS", f"referrers/{ABSENT}", "GET, HEAD"),
     ],
@@ -70,7 +71,7 @@ async def test_begin_upload_with_and_without_slash_is_202_without_redirect(repo:
         ("GET", "/v2/nowhere", 404),
     ],
 )
-async def test_answer_of_any_kind_names_the_api_version(repo: Api, method: str, path: str, status: int) -> None:
+async def test_call_any_address_names_the_api_version(repo: Api, method: str, path: str, status: int) -> None:
     answer = await repo.request(method, path)
     assert answer.status_code == status
     assert answer.headers["docker-distribution-api-version"] == "registry/2.0"
@@ -111,3 +112,40 @@ async def test_push_manifest_under_illegal_tag_is_refused(repo: Api, tag: str) -
 
 async def test_push_manifest_under_reference_with_colon_is_taken_for_a_digest(repo: Api) -> None:
     refused(await repo.put_manifest("v1:2", b"{}"), 400, "DIGEST_INVALID")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "blobs",
+        "uploads",
+        "tags/list",
+        "manifests/manifests",
+        "a/blobs/uploads",
+        "a/tags",
+        "referrers/x",
+        "v2",
+        "v2/v2/manifests",
+    ],
+)
+async def test_use_repository_named_like_a_part_of_addresses_is_like_any_other(repo: Api, name: str) -> None:
+    other = Api(repo.client, f"{repo.name}/{name}")
+    digest = Digest.of(b"x")
+    assert (await other.put(f"{await other.begin()}?digest={digest}", b"x")).status_code == 201
+    content = await other.push_document(reference="list")
+    assert (await other.get(f"blobs/{digest}")).content == b"x"
+    assert (await other.get("manifests/list")).content == content.data
+    assert (await other.get("tags/list")).json() == {"name": other.name, "tags": ["list"]}
+    assert (await other.get(f"referrers/{content.digest}")).json()["manifests"] == []
+
+
+async def test_use_digest_with_its_colon_encoded_is_the_same(repo: Api) -> None:
+    content = await repo.push_document()
+    digest = await repo.push_blob(b"x")
+    blob, manifest = (f"sha256%3A{name.encoded}" for name in (digest, content.digest))
+    assert (await repo.put_manifest(manifest, content)).status_code == 201
+    assert (await repo.get(f"manifests/{manifest}")).content == content.data
+    assert (await repo.get(f"blobs/{blob}")).content == b"x"
+    assert (await repo.get(f"referrers/{manifest}")).status_code == 200
+    assert (await repo.delete(f"blobs/{blob}")).status_code == 202
+    assert (await repo.delete(f"manifests/{manifest.replace('%3A', '%3a')}")).status_code == 202

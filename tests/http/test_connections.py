@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import httpx
 import pytest
 
 from entrepot.digest import Digest
@@ -162,7 +163,7 @@ async def test_send_next_request_on_same_connection_after_any_answer_is_answered
 
 
 @pytest.mark.parametrize("path", ["manifests/v1", "blobs/{blob}", "blobs/{large}", "blobs/{empty}"])
-async def test_head_over_the_wire_has_length_and_type_of_get_and_no_body(
+async def test_head_content_over_the_wire_has_length_and_type_of_get_and_no_body(
     wire: Api, server: RegistryProcess, path: str
 ) -> None:
     target = wire.path(path.format(**await prepared(wire)))
@@ -241,3 +242,8 @@ async def test_push_blob_and_break_off_keeps_what_came_and_tells_so(wire: Api, s
     answer = await wire.patch(location, rest, content_range=f"{end + 1}-99999")
     assert (answer.status_code, answer.headers["range"]) == (202, "0-99999")
     assert (await wire.put(f"{location}?digest={Digest.of(b'x' * 100_000)}")).status_code == 201
+
+
+async def test_speak_http_2_from_the_first_byte_is_answered_in_it(over_http2: httpx.AsyncClient) -> None:
+    answer = await over_http2.get("/v2/")
+    assert (answer.http_version, answer.status_code, answer.content) == ("HTTP/2", 200, b"{}")

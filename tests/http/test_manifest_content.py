@@ -10,17 +10,13 @@ import pytest
 
 from entrepot.digest import Digest
 from entrepot.testing.images import (
-    DOCKER_CONFIG,
-    DOCKER_LAYER,
     DOCKER_LIST,
-    DOCKER_MANIFEST,
     EMPTY_CONFIG,
     OCI_CONFIG,
     OCI_EMPTY,
     OCI_INDEX,
     OCI_LAYER,
     OCI_MANIFEST,
-    Content,
     build_artifact,
     build_image,
     build_index,
@@ -32,18 +28,11 @@ EXAMPLE = "application/vnd.example.thing.v1+json"
 LARGE = 9_000_000_000_000_000_000
 UNREGISTERED = "multihash+base58:QmRZxt2b1FVZPNqd8hsiykDL3TdBDeTSPX9Kv46HmX4Gx8"
 NOWHERE = {"digest": Digest.of(b"kept elsewhere"), "size": 123456}
+descriptor = EMPTY_CONFIG.descriptor
 NON_DISTRIBUTABLE = [
     *(f"application/vnd.oci.image.layer.nondistributable.v1.tar{end}" for end in ("", "+gzip", "+zstd")),
     "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
 ]
-
-
-def descriptor(**fields: Any) -> dict[str, Any]:
-    return {**EMPTY_CONFIG.descriptor(), **fields}
-
-
-def child(content: Content, **fields: Any) -> dict[str, Any]:
-    return {**content.descriptor(), **fields}
 
 
 @pytest.mark.parametrize(
@@ -211,7 +200,7 @@ async def test_push_image_with_a_digest_in_two_sizes_is_refused_whatever_their_o
 
 async def test_push_index_with_wrong_size_of_a_child_is_refused(repo: Api) -> None:
     image = await repo.push_document()
-    content = document(media_type=OCI_INDEX, manifests=[child(image, size=image.size + 1)])
+    content = document(media_type=OCI_INDEX, manifests=[image.descriptor(size=image.size + 1)])
     refused(await repo.put_manifest("v1", content), 400, "MANIFEST_INVALID")
 
 
@@ -282,6 +271,13 @@ async def test_push_image_with_sha512_blobs_is_taken(repo: Api) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "kind", [EXAMPLE, "application/json", "text/plain", "application/vnd.cncf.oras.artifact.manifest.v1+json"]
+)
+async def test_push_manifest_of_unknown_type_is_refused(repo: Api, kind: str) -> None:
+    refused(await repo.put_manifest("v1", b'{"schemaVersion": 2}', kind), 400, "MANIFEST_INVALID")
+
+
 # --- indexes ---
 
 
@@ -295,7 +291,7 @@ async def test_push_index_of_indexes_is_taken(repo: Api) -> None:
     await repo.push(first)
     await repo.push(second)
     outer = await repo.push_document(
-        media_type=OCI_INDEX, manifests=[child(first.manifest), child(second.manifest)], reference="v1"
+        media_type=OCI_INDEX, manifests=[first.manifest.descriptor(), second.manifest.descriptor()], reference="v1"
     )
     assert (await repo.get("manifests/v1")).content == outer.data
 
@@ -303,7 +299,7 @@ async def test_push_index_of_indexes_is_taken(repo: Api) -> None:
 async def test_push_index_that_names_blobs_is_taken(repo: Api) -> None:
     image = build_image()
     await repo.push(image)
-    children = [child(layer) for layer in image.layers] + [child(image.manifest)]
+    children = [layer.descriptor() for layer in image.layers] + [image.manifest.descriptor()]
     await repo.push_document(media_type=OCI_INDEX, manifests=children)
 
 
@@ -343,65 +339,3 @@ async def test_push_index_against_the_specification_is_refused_and_names_the_fie
 ) -> None:
     errors = refused(await repo.put_manifest("v1", document(media_type=OCI_INDEX, **fields)), 400, "MANIFEST_INVALID")
     assert errors[0]["detail"]["field"] == field
-
-
-# --- Docker ---
-
-
-@pytest.mark.parametrize("build", [build_image, build_index], ids=["manifest", "list"])
-async def test_push_docker_image_is_served_under_its_own_type(repo: Api, build: type) -> None:
-    image = build(docker=True)
-    await repo.push(image, "v1")
-    answer = await repo.get("manifests/v1")
-    assert answer.headers["content-type"] == (DOCKER_MANIFEST if build is build_image else DOCKER_LIST)
-    assert answer.content == image.manifest.data
-
-
-async def test_push_docker_plugin_is_taken(repo: Api) -> None:
-    await repo.push_blob(EMPTY_CONFIG.data)
-    config = descriptor(mediaType="application/vnd.docker.plugin.v1+json")
-    await repo.push_document(media_type=DOCKER_MANIFEST, config=config, layers=[descriptor(mediaType=DOCKER_LAYER)])
-
-
-async def test_push_docker_list_with_all_platform_fields_is_taken(repo: Api) -> None:
-    image = build_image(docker=True)
-    await repo.push(image)
-    platform = {
-        "architecture": "arm64",
-        "os": "windows",
-        "os.version": "10.0.1",
-        "os.features": ["win32k"],
-        "variant": "v8",
-        "features": ["sse4"],
-    }
-    await repo.push_document(media_type=DOCKER_LIST, manifests=[child(image.manifest, platform=platform)])
-
-
-async def test_push_docker_manifest_with_subject_has_no_referrers(repo: Api) -> None:
-    await repo.push_blob(EMPTY_CONFIG.data)
-    subject = {"mediaType": DOCKER_MANIFEST, **NOWHERE}
-    content = document(
-        media_type=DOCKER_MANIFEST, config=descriptor(mediaType=DOCKER_CONFIG), layers=[], subject=subject
-    )
-    answer = await repo.put_manifest("v1", content)
-    assert (answer.status_code, "oci-subject" in answer.headers) == (201, False)
-    assert (await repo.get(f"referrers/{NOWHERE['digest']}")).json()["manifests"] == []
-
-
-@pytest.mark.parametrize("suffix", ["v1+json", "v1+prettyjws"])
-@pytest.mark.parametrize("header", [True, False], ids=["in header", "in document"])
-async def test_push_schema_1_is_refused(repo: Api, suffix: str, header: bool) -> None:
-    kind = f"application/vnd.docker.distribution.manifest.{suffix}"
-    content = json.dumps({"schemaVersion": 1, "name": "x", "fsLayers": [], **({} if header else {"mediaType": kind})})
-    refused(
-        await repo.put("manifests/v1", content.encode(), **({"content_type": kind} if header else {})),
-        400,
-        "MANIFEST_INVALID",
-    )
-
-
-@pytest.mark.parametrize(
-    "kind", [EXAMPLE, "application/json", "text/plain", "application/vnd.cncf.oras.artifact.manifest.v1+json"]
-)
-async def test_push_manifest_of_unknown_type_is_refused(repo: Api, kind: str) -> None:
-    refused(await repo.put_manifest("v1", b'{"schemaVersion": 2}', kind), 400, "MANIFEST_INVALID")

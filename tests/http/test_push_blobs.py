@@ -181,5 +181,5 @@ async def test_push_blob_to_location_with_its_query_dropped_is_taken(repo: Api) 
     assert (await repo.put(f"{location.path}?digest={digest}", b"data")).status_code == 201
 
 
-async def test_location_of_upload_holds_nothing_but_name_and_id(repo: Api) -> None:
+async def test_begin_upload_gives_location_of_nothing_but_name_and_id(repo: Api) -> None:
     assert re.fullmatch(rf"/v2/{repo.name}/blobs/uploads/[0-9a-f-]{{36}}", await repo.begin())

@@ -214,7 +214,7 @@ async def test_delete_tag_of_referrer_leaves_it_listed(repo: Api) -> None:
     assert digests(await repo.get(f"referrers/{ABSENT}")) == {content.digest}
 
 
-async def test_push_referrer_that_is_its_own_fallback_index_is_an_ordinary_tag(repo: Api) -> None:
+async def test_push_index_under_fallback_tag_of_referrers_is_an_ordinary_tag(repo: Api) -> None:
     tag = ABSENT.replace(":", "-")
     content = await repo.push_document(media_type=OCI_INDEX, reference=tag)
     assert (await repo.get(f"manifests/{tag}")).content == content.data

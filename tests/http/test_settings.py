@@ -20,9 +20,9 @@ OTHER = "application/vnd.example.manifest.v7+json"
         ("PUT", "manifests/v1", "GET, HEAD"),
         ("DELETE", "manifests/v1", "GET, HEAD"),
         ("DELETE", f"blobs/{ABSENT}", "GET, HEAD"),
-        ("PATCH", "blobs/uploads/x", "GET"),
-        ("PUT", "blobs/uploads/x", "GET"),
-        ("DELETE", "blobs/uploads/x", "GET"),
+        ("PATCH", "blobs/uploads/x", "GET, HEAD"),
+        ("PUT", "blobs/uploads/x", "GET, HEAD"),
+        ("DELETE", "blobs/uploads/x", "GET, HEAD"),
     ],
 )
 async def test_write_in_read_only_mode_is_refused(registry: Registry, method: str, path: str, allow: str) -> None:
@@ -159,7 +159,7 @@ async def test_push_more_tags_than_allowed_is_414(registry: Registry) -> None:
     ],
     ids=["relative", "absolute", "host with port", "not trusted", "trusted", "nothing forwarded", "trusted relative"],
 )
-async def test_location_begins_as_set(
+async def test_begin_upload_gives_location_as_set(
     registry: Registry, settings: dict[str, bool], headers: dict[str, str], expected: str
 ) -> None:
     async with registry(settings) as repo:

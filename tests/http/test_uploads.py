@@ -147,6 +147,12 @@ async def test_get_upload_tells_the_last_byte_held(repo: Api, held: int, expecte
     assert answer.headers["location"] == location
 
 
+async def test_head_upload_has_the_headers_of_get(repo: Api) -> None:
+    location = await repo.begin()
+    await repo.patch(location, b"0123456789")
+    assert progress(await repo.head(location)) == (204, "0-9")
+
+
 async def test_append_to_location_given_earlier_is_taken(repo: Api) -> None:
     first = await repo.begin()
     await repo.patch(first, b"01234")

@@ -63,6 +63,7 @@ HANDLERS: Mapping[Route, Mapping[str, Handler]] = {
     Route.UPLOADS: {"POST": uploads.begin_upload},
     Route.UPLOAD: {
         "GET": uploads.get_upload,
+        "HEAD": uploads.get_upload,
         "PATCH": uploads.append_upload,
         "PUT": uploads.finish_upload,
         "DELETE": uploads.cancel_upload,
