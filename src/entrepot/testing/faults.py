@@ -34,7 +34,7 @@ from entrepot.metadata import sqlite
 from entrepot.store.disk import Disk
 from entrepot.testing.power_cut import DurableView
 
-Step = Literal["write", "sync", "rename", "sync_folder", "before_commit", "after_commit"]
+Step = Literal["write", "sync", "rename", "sync_folder", "before_commit", "after_commit", "any"]
 Action = Literal["kill", "kill_all", "full", "error", "hold", "delay"]
 
 _POLL_SECONDS = 0.01
@@ -75,7 +75,7 @@ class Fault:
 
     def hits(self, calls: Sequence[DiskCall]) -> bool:
         """Whether it hits the last of these calls."""
-        meant = [call for call in calls if call.step == self.step and self.on in call.subject]
+        meant = [call for call in calls if self.step in (call.step, "any") and self.on in call.subject]
         is_due = len(meant) >= self.nth and (not self.times or len(meant) < self.nth + self.times)
         return is_due and meant[-1] is calls[-1]
 
@@ -184,7 +184,7 @@ class FaultyCommit:
         self._suffer(self._plan.strike("before_commit", word))
         sqlite.commit(connection)
         if self._view is not None and is_durable:
-            self._view.database_synced()
+            self._view.database_synced(connection)
         self._suffer(self._plan.strike("after_commit", word))
 
     def _suffer(self, fault: Fault | None) -> None:

@@ -11,8 +11,9 @@ import fcntl
 import json
 import os
 import shutil
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 _DATABASE = "entrepot.db"
@@ -27,7 +28,7 @@ class DurableView:
     def __init__(self, root: Path, shadow: Path) -> None:
         self._root = root.resolve()
         self._shadow = shadow.resolve()
-        self._database = self._shadow / "database"
+        self._database = self._shadow / "database.db"
         for name in ("inodes", "held", "folders"):
             (self._shadow / name).mkdir(parents=True, exist_ok=True)
 
@@ -49,14 +50,16 @@ class DurableView:
             entries = {path.name: path.stat().st_ino for path in folder.iterdir()}
             self._entries_of(folder).write_text(json.dumps(entries))
 
-    def database_synced(self) -> None:
-        """The database is now, durably, what it is. Nobody else may write to it meanwhile."""
-        fresh = self._shadow / "database.fresh"
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir()
-        for path in self._database_files():
-            shutil.copyfile(path, fresh / path.name)
-        shutil.rmtree(self._database, ignore_errors=True)
+    def database_synced(self, connection: sqlite3.Connection | None = None) -> None:
+        """The database is now, durably, what ``connection`` sees; nobody else may write to it meanwhile."""
+        # never copy the file: closing it would drop the locks that SQLite holds in this process
+        fresh = self._shadow / "fresh.db"
+        fresh.unlink(missing_ok=True)
+        source = connection or sqlite3.connect(self._root / _DATABASE)
+        with closing(sqlite3.connect(fresh)) as copy:
+            source.backup(copy)
+        if connection is None:
+            source.close()
         fresh.rename(self._database)
 
     def cut(self, *, names_survive: bool = False) -> None:
@@ -71,8 +74,7 @@ class DurableView:
                 self._restore_content(path)
         for path in self._root.glob(f"{_DATABASE}-*"):
             path.unlink()
-        for path in self._database.iterdir():
-            shutil.copyfile(path, self._root / path.name)
+        shutil.copyfile(self._database, self._root / _DATABASE)
 
     def _restore_entries(self, folder: Path) -> None:
         file = self._entries_of(folder)
@@ -107,9 +109,6 @@ class DurableView:
     def _entries_of(self, folder: Path) -> Path:
         name = str(folder.relative_to(self._root)).replace("/", "+")
         return self._shadow / "folders" / f"{name}.json"
-
-    def _database_files(self) -> list[Path]:
-        return [self._root / name for name in (_DATABASE, f"{_DATABASE}-wal") if (self._root / name).exists()]
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
