@@ -150,8 +150,11 @@ def test_slow_reader_is_not_cut(port: int) -> None:
 
 def test_readers_that_hang_up_are_noticed(port: int, server: RegistryProcess) -> None:
     """Or else the whole blob would be read for nobody."""
+    large = bytes(256 << 20)
+    target = f"/v2/slow/large/blobs/uploads/?digest={Digest.of(large)}"
+    assert ask(port, "POST", target, body=large).status == 201
     with Wire(port) as wire:
-        wire.send(get_blob())
+        wire.send(request("GET", f"/v2/slow/large/blobs/{Digest.of(large)}"))
         wire.socket.recv(1000)
     eventually(lambda: "the peer hung up after" in server.log_text())
 

@@ -9,6 +9,8 @@ from entrepot.errors import ClientGone, RegistryError, RequestTimeout
 from entrepot.server.http import Request, Response, Send
 
 Progress = Callable[[], int]
+# Neither reading what is in memory nor sending to a peer that has gone lets anybody else have a turn.
+_BYTES_BETWEEN_YIELDS = 4 * 1024 * 1024
 _LOOKS = 4  # at a peer's progress, in the time it may make none
 
 
@@ -54,6 +56,7 @@ class Delivery:
 
     async def _pour(self, response: Response, pieces: AsyncIterator[bytes]) -> None:
         watch: asyncio.Task[None] | None = None
+        unseen = 0
         try:
             async with asyncio.timeout(None) as limit:
                 async for piece in pieces:
@@ -63,6 +66,10 @@ class Delivery:
                         watch = asyncio.create_task(self._watch(limit))
                     await self._send({"type": "http.response.body", "body": piece, "more_body": True})
                     self.sent += len(piece)
+                    unseen += len(piece)
+                    if unseen >= _BYTES_BETWEEN_YIELDS:
+                        unseen = 0
+                        await asyncio.sleep(0)
                 if not self.has_begun:
                     await self._begin(response)
                 await self._finish(b"")
