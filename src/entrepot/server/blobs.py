@@ -17,6 +17,8 @@ _CONTENT_TYPE: Header = (b"content-type", _TYPE.encode())
 _ACCEPT_RANGES: Header = (b"accept-ranges", b"bytes")
 _FOR_EVER: Header = (b"cache-control", b"max-age=31536000, immutable")
 
+_IN_ONE_PIECE = 1024 * 1024  # up to this a blob goes out as one body, which costs less than a stream
+
 Span = tuple[int, int]
 
 
@@ -29,8 +31,21 @@ async def get_blob(call: Call) -> Response:
     if ranges is not None and request.method == "GET" and _range_applies(call, blob):
         spans = parse_range(ranges, blob.size)
         if spans is not None:
-            return _one_range(blob, spans[0]) if len(spans) == 1 else _several_ranges(blob, spans)
-    return Response(200, [_CONTENT_TYPE, content_length(blob.size), *_validators(blob)], stream=blob.open())
+            return await _one_range(blob, spans[0]) if len(spans) == 1 else _several_ranges(blob, spans)
+    headers = [_CONTENT_TYPE, content_length(blob.size), *_validators(blob)]
+    if request.method == "HEAD":
+        return Response(200, headers)
+    return await _with_content(Response(200, headers), blob, (0, blob.size))
+
+
+async def _with_content(response: Response, blob: Blob, span: Span) -> Response:
+    start, end = span
+    if end - start > _IN_ONE_PIECE:
+        response.stream = blob.open(start=start, end=end)
+    else:
+        async with blob.open(start=start, end=end) as pieces:
+            response.body = b"".join([piece async for piece in pieces])
+    return response
 
 
 def _validators(blob: Blob) -> list[Header]:
@@ -44,7 +59,7 @@ def _range_applies(call: Call, blob: Blob) -> bool:
     return if_range is None or if_range.strip() == f'"{blob.digest}"'
 
 
-def _one_range(blob: Blob, span: Span) -> Response:
+async def _one_range(blob: Blob, span: Span) -> Response:
     start, end = span
     headers = [
         _CONTENT_TYPE,
@@ -52,7 +67,7 @@ def _one_range(blob: Blob, span: Span) -> Response:
         (b"content-range", b"bytes %d-%d/%d" % (start, end - 1, blob.size)),
         *_validators(blob),
     ]
-    return Response(206, headers, stream=blob.open(start=start, end=end))
+    return await _with_content(Response(206, headers), blob, span)
 
 
 def _several_ranges(blob: Blob, spans: list[Span]) -> Response:
