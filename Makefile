@@ -48,6 +48,7 @@ setup: $(VENV)/.develop
 setup-all: setup
 	@.ci/install dockerd:docker.io skopeo:skopeo podman:podman buildah:buildah umoci:umoci ctr:containerd \
 	  docker-registry:docker-registry nginx:nginx-light ab:apache2-utils wrk:wrk
+	@.ci/install-conformance $(BIN)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

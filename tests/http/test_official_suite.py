@@ -1,10 +1,7 @@
 """The conformance suite of the specification's authors itself, where it is installed.
 
-It is a Go program; with Go 1.25 or later on the machine::
-
-    go install github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111
-
-and the folder it went to (``go env GOPATH``, ``/bin``) in PATH, or the program's path in OCI_CONFORMANCE.
+It is a Go program. ``.ci/install-conformance FOLDER`` builds it, with Go 1.25 or later; ``make test-all`` does so. It is
+looked for beside the Python that runs the tests, in PATH, and under the path in OCI_CONFORMANCE.
 """
 
 from __future__ import annotations
@@ -12,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -19,7 +17,8 @@ import pytest
 
 from entrepot.testing.server import RegistryProcess
 
-PROGRAM = os.environ.get("OCI_CONFORMANCE") or shutil.which("conformance")
+FOLDERS = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+PROGRAM = os.environ.get("OCI_CONFORMANCE") or shutil.which("conformance", path=FOLDERS)
 pytestmark = [
     pytest.mark.interop,
     pytest.mark.skipif(
