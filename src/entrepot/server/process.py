@@ -9,6 +9,7 @@ import resource
 import shutil
 import signal
 import socket
+import ssl
 import tempfile
 import threading
 import time
@@ -23,7 +24,7 @@ from granian.log import LogLevels
 from granian.server.mp import MPServer
 
 from entrepot.config import Settings
-from entrepot.errors import Unavailable
+from entrepot.errors import ConfigInvalid, Unavailable
 from entrepot.server.app import RegistryApp
 
 _READ_BUFFER_BYTES = 512 * 1024  # what is read from a socket at once, and the most a request's head may have
@@ -39,8 +40,9 @@ def run(settings: Settings, create_app: Callable[[], RegistryApp]) -> None:
     """Serve until SIGTERM or SIGINT; then running transfers get their time to finish.
 
     ``create_app`` is called once in each worker process and has to survive pickling. Raises Unavailable when
-    the address cannot be had.
+    the address cannot be had, ConfigInvalid when the files for TLS do not fit.
     """
+    _require_matching(settings.server.tls_certificate, settings.server.tls_key)
     _require_free(settings.server.host, settings.server.port)
     _raise_file_limit()
     _hold_signals_back_in_workers()
@@ -132,6 +134,19 @@ def _granian(settings: Settings) -> MPServer:
         respawn_failed_workers=True,
         workers_kill_timeout=max(1, math.ceil(server.graceful_stop_seconds)),
     )
+
+
+def _require_matching(certificate: Path | None, key: Path | None) -> None:
+    if certificate is None or key is None:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+    except OSError as error:
+        raise ConfigInvalid(
+            f"expected a certificate and its private key as PEM, without a password, in {certificate} and {key}, "
+            f"got {getattr(error, 'reason', None) or error.strerror or error}",
+            key="server.tls_certificate",
+        ) from error
 
 
 def _require_free(host: str, port: int) -> None:
