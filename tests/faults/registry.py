@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,14 +27,13 @@ _SETTINGS = {"ENTREPOT_UPLOADS__EXPIRE_INTERVAL_SECONDS": "86400"}  # so that no
 class FaultyRegistry:
     """The server, its plan, and where it keeps things. It is started when it is first needed."""
 
-    def __init__(self, folder: Path, *, root: Path | None = None, workers: int = 2, flags: Sequence[str] = ()) -> None:
-        self.root = root or folder / "root"
+    def __init__(self, folder: Path, *, workers: int = 2) -> None:
+        self.root = folder / "root"
         self.plan = FaultPlan(folder / "plan")
         self.view = DurableView(self.root, folder / "view")
         environment = {PLAN_VARIABLE: str(self.plan.folder), VIEW_VARIABLE: str(folder / "view"), **_SETTINGS}
-        flags = ("--access-log", "off", *flags)
         self.process = RegistryProcess(
-            self.root, workers=workers, command=COMMAND, environment=environment, flags=flags
+            self.root, workers=workers, command=COMMAND, environment=environment, flags=("--access-log", "off")
         )
 
     @property

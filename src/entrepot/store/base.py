@@ -79,7 +79,10 @@ class Upload(Protocol):
         """Forget the bytes. Safe to call twice, and after ``commit``."""
 
     async def close(self) -> None:
-        """Let go of the upload without ending it, so that another writer may resume it. Safe to call twice."""
+        """Let go of the upload without ending it, so that another writer may resume it. Safe to call twice.
+
+        Bytes that no saved state knows of may be given up right away: on a full disk they would be in the way.
+        """
 
 
 class BlobStore(Protocol):

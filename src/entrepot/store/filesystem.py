@@ -6,12 +6,12 @@ import asyncio
 import os
 import uuid
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from entrepot import hashing
 from entrepot.digest import CANONICAL, Digest
-from entrepot.errors import Corrupt, DigestInvalid, UploadBusy
+from entrepot.errors import Corrupt, DigestInvalid, Unavailable, UploadBusy
 from entrepot.hashing import RunningHash
 from entrepot.store.base import Checkpoint, StoredBlob, UploadState
 from entrepot.store.disk import Disk
@@ -142,6 +142,7 @@ class FilesystemUpload:
         self._fd = fd
         self._written = size
         self._cut_at = size if fd is not None else None  # where the file is to end before more is written
+        self._safe = size  # what is synced, so that a saved state may count on it
         self._pending: list[bytes] = []
         self._pending_size = 0
         self._unsynced = 0
@@ -205,6 +206,7 @@ class FilesystemUpload:
 
     async def _sync_and_tell(self, state: UploadState, checkpoint: Checkpoint | None) -> None:
         await self._threads.run(self._folder.disk.sync, self._fd)
+        self._safe = state.offset
         if checkpoint is not None:
             await checkpoint(state)
 
@@ -220,6 +222,7 @@ class FilesystemUpload:
         self._flush(pieces)
         assert self._fd is not None  # _flush has just opened it
         self._folder.disk.sync(self._fd)
+        self._safe = self._written
         return self._fd
 
     async def commit(self, digest: Digest) -> StoredBlob:
@@ -264,7 +267,11 @@ class FilesystemUpload:
             self._syncing = None
         if self._fd is not None:
             fd, self._fd = self._fd, None
-            os.close(fd)
+            if self._cut_at is None and self._written > self._safe:
+                with suppress(Unavailable):
+                    await self._threads.run(self._folder.close_cut, self.id, fd, self._safe)
+            else:
+                os.close(fd)
 
 
 def _require_size(fd: int, blob: StoredBlob) -> None:

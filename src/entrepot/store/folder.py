@@ -94,6 +94,14 @@ class BlobFolder:
         self.make(self.uploads)
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
 
+    def close_cut(self, upload_id: str, fd: int, size: int) -> None:
+        """Cut an upload's file back to ``size`` and close it."""
+        try:
+            if _is_at(self.uploads / upload_id, fd):
+                os.ftruncate(fd, size)
+        finally:
+            os.close(fd)
+
     def discard_upload(self, upload_id: str) -> bool:
         """Remove an upload's file, unless a writer holds it."""
         path = self.uploads / upload_id

@@ -73,6 +73,33 @@ async def test_write_that_fails_counts_bytes_that_are_not_there(
     await upload.cancel()
 
 
+async def test_close_gives_up_bytes_that_no_saved_state_knows_of(
+    store: FilesystemBlobStore, root: Path, plan: FaultPlan
+) -> None:
+    """Or they would keep a full disk full until the upload expires."""
+    upload, _ = await begun(store)
+    plan.set(Fault("write", "full", nth=2))
+    with pytest.raises(StorageFull):
+        await upload.write(chunks(CONTENT, CONTENT))
+    assert (root / "uploads" / upload.id).stat().st_size == 5 * MIB
+    await upload.close()
+    assert (root / "uploads" / upload.id).stat().st_size == MIB
+
+
+@pytest.mark.parametrize("step", ["rename", "sync_folder"])
+async def test_close_after_a_failed_commit_leaves_the_bytes_whole(
+    store: FilesystemBlobStore, root: Path, plan: FaultPlan, step: Step
+) -> None:
+    """They may be a blob already."""
+    upload = await store.begin_upload()
+    await upload.write(chunks(CONTENT))
+    plan.set(Fault(step, "error", on="/blobs/sha256/"))
+    with pytest.raises(Unavailable):
+        await upload.commit(Digest.of(CONTENT))
+    [path] = [path for path in root.rglob("*") if path.is_file()]
+    assert path.read_bytes() == CONTENT
+
+
 async def test_write_that_fails_outweighs_a_peer_that_left(store: FilesystemBlobStore, plan: FaultPlan) -> None:
     upload, _ = await begun(store)
     plan.set(Fault("write", "full"))
