@@ -24,8 +24,6 @@ def upgrade_sqlite(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with _alone(path), translated():
         current = _revision(path)
-        if current == HEAD:
-            return
         if current is not None and current > HEAD:
             raise Unavailable(
                 f"{path} was written by a later version of entrepot (its tables are at {current}, this version "
@@ -33,7 +31,16 @@ def upgrade_sqlite(path: Path) -> None:
                 revision=current,
                 known=HEAD,
             )
-        _run_migrations(path)
+        if current != HEAD:
+            _run_migrations(path)
+        _keep_a_log(path)
+
+
+def _keep_a_log(path: Path) -> None:
+    # Here, where nobody else is: of two workers that do it at once, one is told that the database is locked, at
+    # once, whatever its timeout.
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
 
 
 def _revision(path: Path) -> str | None:

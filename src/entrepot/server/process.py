@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 
 from granian.constants import Interfaces, Loops, SSLProtocols
-from granian.http import HTTP1Settings
+from granian.http import HTTP1Settings, HTTP2Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
@@ -28,6 +28,7 @@ from entrepot.errors import ConfigInvalid, Unavailable
 from entrepot.server.app import RegistryApp
 
 _READ_BUFFER_BYTES = 512 * 1024  # what is read from a socket at once, and the most a request's head may have
+_MOST_HEADER_BYTES = 64 * 1024  # of a request by HTTP/2
 _TLS = {"1.2": SSLProtocols.tls12, "1.3": SSLProtocols.tls13}
 _COUNTERS = "entrepot-metrics-"
 _STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
@@ -127,6 +128,7 @@ def _granian(settings: Settings) -> MPServer:
         http1_settings=HTTP1Settings(
             header_read_timeout=math.ceil(server.header_timeout_seconds * 1000), max_buffer_size=_READ_BUFFER_BYTES
         ),
+        http2_settings=HTTP2Settings(max_headers_size=_MOST_HEADER_BYTES),
         log_level=LogLevels.warning,
         ssl_cert=server.tls_certificate,
         ssl_key=server.tls_key,
