@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from entrepot.errors import Unavailable
+from entrepot.errors import Corrupt, Unavailable
 from entrepot.metadata.sqlite import translated
 
 HEAD = "0001"
@@ -19,10 +19,10 @@ _SCRIPTS = Path(__file__).parent / "migrations"
 def upgrade_sqlite(path: Path) -> None:
     """Create the file, or run the migrations it lacks. Safe when several processes do it at once.
 
-    Raises Unavailable when the file was written by a later version.
+    Raises Unavailable when the file was written by a later version, Corrupt when it is no database.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(path), translated():
+    with _alone(path), _naming(path), translated():
         current = _revision(path)
         if current is not None and current > HEAD:
             raise Unavailable(
@@ -91,6 +91,14 @@ def _unwrapped() -> Iterator[None]:
         yield
     except DBAPIError as error:
         raise (error.orig or error) from error
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except Corrupt as error:
+        raise Corrupt(f"cannot use {path}: {error.message}", path=str(path)) from error
 
 
 @contextmanager

@@ -44,7 +44,8 @@ def run(settings: Settings, create_app: Callable[[], RegistryApp]) -> None:
     the address cannot be had, ConfigInvalid when the files for TLS do not fit.
     """
     _require_matching(settings.server.tls_certificate, settings.server.tls_key)
-    _require_free(settings.server.host, settings.server.port)
+    address = _resolve(settings.server.host)
+    _require_free(address, settings.server.port)
     _raise_file_limit()
     _hold_signals_back_in_workers()
     counters = _make_counters_folder()
@@ -52,7 +53,7 @@ def run(settings: Settings, create_app: Callable[[], RegistryApp]) -> None:
     try:
         print(_greeting(settings), flush=True)  # noqa: T201
         start = partial(_start_worker, create_app, settings.server.graceful_stop_seconds)
-        _granian(settings).serve(target_loader=start, wrap_loader=False)
+        _granian(settings, address).serve(target_loader=start, wrap_loader=False)
     finally:
         shutil.rmtree(counters, ignore_errors=True)
 
@@ -113,11 +114,11 @@ def let_signals_in() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
 
 
-def _granian(settings: Settings) -> MPServer:
+def _granian(settings: Settings, address: str) -> MPServer:
     server = settings.server
     return MPServer(
         "entrepot",
-        address=server.host,
+        address=address,
         port=server.port,
         interface=Interfaces.ASGI,
         loop=Loops.auto,
@@ -149,6 +150,17 @@ def _require_matching(certificate: Path | None, key: Path | None) -> None:
             f"got {getattr(error, 'reason', None) or error.strerror or error}",
             key="server.tls_certificate",
         ) from error
+
+
+def _resolve(host: str) -> str:
+    """The IP address to listen on. That of localhost is not looked up: it is never another computer's."""
+    if host.lower() == "localhost":
+        return "127.0.0.1"
+    try:
+        addresses = {found[0]: found[4][0] for found in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    except OSError as error:
+        raise Unavailable(f"cannot listen on {host}: {error.strerror}", host=host) from error
+    return str(addresses.get(socket.AF_INET) or addresses[socket.AF_INET6])
 
 
 def _require_free(host: str, port: int) -> None:
