@@ -18,22 +18,22 @@ from entrepot.testing.faulty_server import COMMAND, PLAN_VARIABLE, VIEW_VARIABLE
 from entrepot.testing.power_cut import DurableView
 from entrepot.testing.server import RegistryProcess
 
-from .client import Client
+from .client import Answer, Client
 
 DIED = (OSError, http.client.HTTPException)
 _SETTINGS = {"ENTREPOT_UPLOADS__EXPIRE_INTERVAL_SECONDS": "86400"}  # so that no job commits while calls are counted
 
 
 class FaultyRegistry:
-    """The server, its plan, and where it keeps things. It is started when it is first needed."""
+    """The server with two workers, its plan, and where it keeps things. It is started when it is first needed."""
 
-    def __init__(self, folder: Path, *, workers: int = 2) -> None:
+    def __init__(self, folder: Path) -> None:
         self.root = folder / "root"
         self.plan = FaultPlan(folder / "plan")
         self.view = DurableView(self.root, folder / "view")
         environment = {PLAN_VARIABLE: str(self.plan.folder), VIEW_VARIABLE: str(folder / "view"), **_SETTINGS}
         self.process = RegistryProcess(
-            self.root, workers=workers, command=COMMAND, environment=environment, flags=("--access-log", "off")
+            self.root, workers=2, command=COMMAND, environment=environment, flags=("--access-log", "off")
         )
 
     @property
@@ -78,3 +78,12 @@ def check(root: Path) -> Report:
 def require_clean(report: Report) -> None:
     """Nothing is missing, corrupt or incomplete; bytes that nobody names are no damage."""
     assert (report.missing, report.corrupt, report.incomplete) == ([], [], [])
+
+
+def again(ask: Callable[[], Answer]) -> Answer:
+    """Ask until there is an answer: the kernel gives new connections to a worker until it is gone for good."""
+    while True:
+        try:
+            return ask()
+        except DIED:
+            continue

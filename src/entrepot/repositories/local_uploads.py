@@ -94,7 +94,8 @@ class LocalUploads:
                 offset=found.state.offset,
                 upload=upload_id,
             )
-        await self.metadata.write(uploads.end_upload(upload_id))
+        if not await self.metadata.write(uploads.end_upload(upload_id)):
+            raise _ended(self.name, upload_id)
 
     async def _find(self, upload_id: str) -> UploadFound:
         return await self.metadata.read(uploads.find_upload(self.name, upload_id))
@@ -163,8 +164,8 @@ class LocalUploads:
         await self.metadata.write(uploads.save_upload(state, found.algorithm, self.now()))
 
     def _record(self, digest: Digest, stored: StoredBlob, upload_id: str) -> Operation[None]:
-        if not (yield from uploads.end_upload(upload_id)):  # of two that close an upload, one does
-            raise UploadUnknown(f"upload {upload_id} was ended by another request", name=self.name, upload=upload_id)
+        if not (yield from uploads.end_upload(upload_id)):  # of several that end an upload, one does
+            raise _ended(self.name, upload_id)
         yield from blobs.put_blob(self.name, digest, stored, self.now())
 
 
@@ -177,6 +178,10 @@ def _require_start(state: UploadState, chunk: Chunk) -> None:
             expected=state.offset,
             actual=chunk.start,
         )
+
+
+def _ended(name: RepositoryName, upload_id: str) -> UploadUnknown:
+    return UploadUnknown(f"upload {upload_id} was ended by another request", name=name, upload=upload_id)
 
 
 def _wrong_length(chunk: Chunk, actual: str) -> SizeInvalid:
