@@ -67,6 +67,7 @@ class SqliteMetadata:
         self._commit = commit
         self._compile = Compiler()
         self._reader = self._connect()
+        self._file = os.stat(path)
         self._much = ThreadPoolExecutor(1, thread_name_prefix="sqlite-read")
         self._much_reader: sqlite3.Connection | None = None
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -105,8 +106,18 @@ class SqliteMetadata:
         return await done
 
     async def check(self) -> None:
+        self._require_same_file()
         with translated():
             self._reader.execute("SELECT 1 FROM repositories LIMIT 1").fetchall()
+
+    def _require_same_file(self) -> None:
+        # the connections would go on with a file that nobody will find again
+        try:
+            is_same = os.path.samestat(os.stat(self._path), self._file)
+        except OSError as error:
+            raise Unavailable(f"the database cannot be found: {error.strerror}", path=str(self._path)) from error
+        if not is_same:
+            raise Unavailable("the database was replaced by another file; restart the server", path=str(self._path))
 
     async def close(self) -> None:
         self._jobs.put(None)

@@ -6,7 +6,7 @@ No settings are read and nothing is wired here; ``assembly`` does that.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 
@@ -83,6 +83,14 @@ def _require_short(path: str) -> None:
             f"expected a path of at most {_MOST_PATH_CHARACTERS} characters, got {len(path)}",
             limit=_MOST_PATH_CHARACTERS,
             actual=len(path),
+        )
+
+
+def _require_method(request: Request, allowed: Collection[str]) -> None:
+    if request.method not in allowed:
+        method = request.method[:_MOST_SHOWN]
+        raise MethodNotAllowed(
+            f"expected one of {', '.join(allowed)} here, got {method}", allow=tuple(allowed), method=method
         )
 
 
@@ -166,6 +174,7 @@ class RegistryApp:
             if match is not None:
                 return await self._call(request, match)
             if (page := self._pages.get(request.path)) is not None:
+                _require_method(request, ("GET", "HEAD"))
                 return await page(request)
             raise RouteUnknown(f"no such address: {request.path}", path=request.path)
         except RegistryErrors as several:
@@ -182,14 +191,10 @@ class RegistryApp:
 
     async def _call(self, request: Request, match: Match) -> Response:
         handlers = HANDLERS[match.route]
-        handler = handlers.get(request.method)
-        if handler is None:
-            allow = tuple(handlers)
-            method = request.method[:_MOST_SHOWN]
-            raise MethodNotAllowed(f"expected one of {', '.join(allow)} here, got {method}", allow=allow, method=method)
+        _require_method(request, handlers)
         if request.method not in _READS:
             self._require_writable(request, match, handlers)
-        return await handler(Call(request, match, self._registry, self._options))
+        return await handlers[request.method](Call(request, match, self._registry, self._options))
 
     def _require_writable(self, request: Request, match: Match, handlers: Mapping[str, Handler]) -> None:
         if self._options.read_only:
