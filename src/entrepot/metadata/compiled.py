@@ -35,7 +35,8 @@ class Compiled:
         self._compiler = compiler
         self._text = str(compiler)
         self._names = tuple(compiler.positiontup or ())
-        self._defaults = {name: value for name, value in compiler.params.items() if value is not None}
+        required = {name for name, bind in compiler.binds.items() if bind.required}
+        self._defaults = {name: value for name, value in compiler.params.items() if name not in required}
         self._lists = [bind.key for bind in compiler.binds.values() if bind.expanding]
         self._forms: dict[tuple[int, ...], _Form] = {}
 
@@ -50,7 +51,7 @@ class Compiled:
     def _spread(self, values: Mapping[str, Any]) -> tuple[str, Sequence[Any]]:
         lengths = tuple(len(values[name]) for name in self._lists)
         form = self._forms.get(lengths) or self._form(lengths, values)
-        flat = dict(values)
+        flat = {**self._defaults, **values}
         for name, items in form.items.items():
             flat.update(zip(items, values[name], strict=True))
         return form.text, [flat[name] for name in form.names]
