@@ -122,6 +122,14 @@ def ask(port: int, method: Text, target: Text, fields: Fields = (), body: bytes 
         return wire.reply(head=method == "HEAD")
 
 
+def answers(port: int) -> bool:
+    """Whether a registry serves there, by now."""
+    try:
+        return ask(port, "GET", "/v2/").status == 200
+    except (OSError, EOFError):
+        return False
+
+
 def assert_refused(reply: Reply, status: int, code: str, *words: str) -> None:
     """The whole contract of a refusal: status, code, a message with ``words`` in it, something in ``detail``."""
     assert reply.status == status, reply

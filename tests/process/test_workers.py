@@ -10,7 +10,7 @@ import pytest
 
 from entrepot.digest import Digest
 from entrepot.testing.server import RegistryProcess
-from tests.hostile.raw import Wire, ask, request
+from tests.hostile.raw import Wire, answers, ask, request
 from tests.hostile.waiting import eventually
 
 from .conftest import Starter
@@ -138,7 +138,7 @@ def test_all_workers_killed_at_once_are_replaced(start: Starter) -> None:
     before = process.worker_pids()
     for pid in before:
         os.kill(pid, signal.SIGKILL)
-    eventually(lambda: len(set(process.worker_pids()) - set(before)) == WORKERS)
+    eventually(lambda: len(set(process.worker_pids()) - set(before)) == WORKERS and answers(process.port))
     for wire in connections_to_all(process).values():
         with wire:
             wire.send(request("GET", "/v2/workers/all/manifests/v1"))
