@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from entrepot.digest import Digest
-from entrepot.errors import Corrupt
+from entrepot.errors import Corrupt, Unavailable
 from entrepot.metadata import audit
 from entrepot.metadata.base import Metadata
 from entrepot.store.base import BlobStore, StoredBlob
@@ -81,6 +81,8 @@ class Check:
         stored = StoredBlob(Digest(row.digest), row.size, row.location)
         try:
             problem = await self._problem(stored)
+        except Unavailable as error:
+            problem = f"its bytes cannot be read: {error.message}"
         except Corrupt:
             report.missing.append(Finding(row.digest, row.location, "its bytes are missing; push it again to heal it"))
             return

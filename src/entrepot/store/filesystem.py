@@ -90,10 +90,7 @@ class FilesystemBlobStore:
             yield piece
 
     async def stat(self, location: str) -> int:
-        try:
-            return (self._folder.blobs / location).stat().st_size
-        except FileNotFoundError:
-            raise Corrupt(f"the bytes at {location} are missing", location=location) from None
+        return self._folder.stat_blob(location)
 
     async def verify(self, location: str) -> Digest:
         return await self._threads.run(self._folder.hash_blob, location)
@@ -102,8 +99,7 @@ class FilesystemBlobStore:
         return await self._threads.run(self._folder.quarantine, blob)
 
     async def delete(self, location: str) -> None:
-        await self.stat(location)
-        await self._threads.run((self._folder.blobs / location).unlink)
+        await self._threads.run(self._folder.delete_blob, location)
 
     async def walk(self) -> AsyncIterator[StoredBlob]:
         for folder in await self._threads.run(self._folder.blob_folders):

@@ -46,7 +46,9 @@ class BlobFolder:
         else:
             self.make(folder.parent)
             folder.mkdir(exist_ok=True)
+            siblings = _folders_in(folder.parent)  # what is there before the sync is durable after it
             self.disk.sync_folder(folder.parent)
+            self._made.update(siblings)
         self._made.add(folder)
 
     def create_upload(self, upload_id: str) -> int:
@@ -138,7 +140,14 @@ class BlobFolder:
         try:
             return os.open(self.blobs / location, os.O_RDONLY)
         except FileNotFoundError:
-            raise Corrupt(f"the bytes at {location} are missing", location=location) from None
+            raise _missing(location) from None
+
+    def stat_blob(self, location: str) -> int:
+        """The size in bytes. Raises Corrupt when nothing is there."""
+        try:
+            return (self.blobs / location).stat().st_size
+        except FileNotFoundError:
+            raise _missing(location) from None
 
     def hash_blob(self, location: str) -> Digest:
         fd = self.open_blob(location)
@@ -156,7 +165,7 @@ class BlobFolder:
         except FileNotFoundError:
             return True
         try:
-            return hash_file(fd) != blob.digest and self._take_out(source, blob.digest, fd)
+            return not _is_good(fd, blob.digest) and self._take_out(source, blob.digest, fd)
         finally:
             os.close(fd)
 
@@ -186,6 +195,13 @@ class BlobFolder:
                 found.append(StoredBlob(digest, size, f"{CANONICAL}/{folder.name}/{digest.encoded}"))
         return found
 
+    def delete_blob(self, location: str) -> None:
+        """Raises Corrupt when nothing is there."""
+        try:
+            (self.blobs / location).unlink()
+        except FileNotFoundError:
+            raise _missing(location) from None
+
     def upload_ids(self) -> list[str]:
         return [path.name for path in _entries(self.uploads)]
 
@@ -197,6 +213,22 @@ def make_root(folder: Path, disk: Disk) -> None:
     folder.mkdir(exist_ok=True)
     with suppress(OSError):  # what lies above may be read-only, or not ours to open
         disk.sync_folder(folder.parent)
+
+
+def _missing(location: str) -> Corrupt:
+    return Corrupt(f"the bytes at {location} are missing", location=location)
+
+
+def _is_good(fd: int, digest: Digest) -> bool:
+    try:
+        return hash_file(fd) == digest
+    except OSError:  # a disk that cannot read them any more
+        return False
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    with os.scandir(folder) as entries:
+        return [folder / entry.name for entry in entries if entry.is_dir()]
 
 
 def _entries(folder: Path) -> list[Path]:

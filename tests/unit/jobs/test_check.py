@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable
 
 import pytest
 
 from entrepot.digest import Digest
-from entrepot.errors import BlobUnknown
+from entrepot.errors import BlobUnknown, Unavailable
 from entrepot.jobs.check import Check, Report
 from entrepot.metadata import blobs, manifests
 from entrepot.metadata.sqlite import SqliteMetadata
@@ -23,6 +24,17 @@ from entrepot.testing.upload_suite import push as push_bytes
 IMAGE = build_image(2)
 DAMAGED = b"9876543210"
 RunCheck = Callable[..., Awaitable[Report]]
+
+
+class UnreadableStore(MemoryBlobStore):
+    """A disk that has lost a sector."""
+
+    async def verify(self, location: str) -> Digest:
+        raise Unavailable("the disk failed: Input/output error", errno=errno.EIO)
+
+    async def quarantine(self, blob: StoredBlob) -> bool:
+        del self.blobs[blob.location]
+        return True
 
 
 class RepushingStore(MemoryBlobStore):
@@ -85,6 +97,18 @@ async def test_check_finds_bytes_that_are_others(
     assert report.repaired == 0
     assert not report.is_clean
     assert store.blobs[DIGEST] == content
+
+
+async def test_check_takes_bytes_that_cannot_be_read_for_corrupt(metadata: SqliteMetadata) -> None:
+    store = UnreadableStore()
+    repository = LocalRegistry(store, metadata).repository(NAME)
+    await repository.put_blob(DIGEST, chunk(CONTENT))
+    report = await Check(store, metadata, repair=True).run()
+    message = "its bytes cannot be read: the disk failed: Input/output error"
+    assert [(finding.digest, finding.message) for finding in report.corrupt] == [(DIGEST, message)]
+    assert report.repaired == 1
+    with pytest.raises(BlobUnknown):
+        await repository.find_blob(DIGEST)
 
 
 async def test_check_with_repair_takes_corrupt_blob_out_until_it_is_pushed_again(

@@ -94,6 +94,18 @@ def test_make_again_costs_no_sync(tmp_path: Path) -> None:
     assert disk.synced == []
 
 
+def test_make_learns_that_what_lay_there_before_the_sync_is_durable_too(tmp_path: Path) -> None:
+    for name in ("00", "01", "02"):
+        (tmp_path / "blobs" / "sha256" / name).mkdir(parents=True)
+    disk = RecordingDisk()
+    folder = BlobFolder(tmp_path, disk)
+    folder.make(folder.blobs / "sha256" / "00")
+    disk.synced.clear()
+    folder.make(folder.blobs / "sha256" / "01")
+    folder.make(folder.blobs / "sha256" / "02")
+    assert disk.synced == []
+
+
 def test_make_root_makes_its_parents(tmp_path: Path) -> None:
     make_root(tmp_path / "a" / "b" / "c", Disk())
     assert (tmp_path / "a" / "b" / "c").is_dir()
@@ -168,6 +180,13 @@ def test_quarantine_keeps_the_damaged_bytes(tmp_path: Path) -> None:
     [kept] = (tmp_path / "quarantine").iterdir()
     assert kept.name.startswith(DIGEST.encoded)
     assert kept.read_bytes() == b"damaged"
+    assert not path.exists()
+
+
+def test_quarantine_takes_out_what_cannot_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "blobs" / LOCATION
+    path.mkdir(parents=True)  # reading a folder fails as reading a bad sector does
+    assert BlobFolder(tmp_path, Disk()).quarantine(BLOB)
     assert not path.exists()
 
 
