@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -177,11 +179,12 @@ def fill(folder: Path, *, leave: int = 0) -> Path:
     """Take all the space but ``leave`` bytes."""
     ballast = folder / "ballast"
     with ballast.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(64 * 1024))
-        except OSError:
-            file.truncate(max(0, file.tell() - leave))
+        for piece in (bytes(64 * 1024), bytes(1024)):
+            with suppress(OSError):
+                while file.write(piece):
+                    pass
+        file.truncate(max(0, file.tell() - leave))
+        os.fsync(file.fileno())
     return ballast
 
 
@@ -235,6 +238,17 @@ def test_upload_in_the_middle_of_which_the_disk_fills_goes_on_when_there_is_spac
     assert client.append(location, content[MIB:], start=MIB).offset == len(content)
     assert client.finish(location, Digest.of(content)).status == 201
     assert client.get_blob("team/app", Digest.of(content)).body == content
+
+
+@pytest.mark.root
+def test_server_that_finds_no_space_to_start_in_says_so(small: RegistryProcess, small_disk: Path) -> None:
+    push_image(Client(small.start().host), "team/app", "latest", IMAGE)
+    assert small.stop() == 0
+    ballast = fill(small_disk)
+    with pytest.raises(RuntimeError, match="no space left"):
+        small.start()
+    ballast.unlink()
+    assert Client(small.start().host).get_manifest("team/app", "latest").body == IMAGE.manifest.data
 
 
 @pytest.mark.root
