@@ -52,7 +52,7 @@ def run(settings: Settings, create_app: Callable[[], RegistryApp]) -> None:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = counters  # read when a worker counts for the first time
     try:
         print(_greeting(settings), flush=True)  # noqa: T201
-        start = partial(_start_worker, create_app, settings.server.graceful_stop_seconds)
+        start = partial(_start_worker, create_app, os.getpid(), settings.server.graceful_stop_seconds)
         _granian(settings, address).serve(target_loader=start, wrap_loader=False)
     finally:
         shutil.rmtree(counters, ignore_errors=True)
@@ -75,9 +75,9 @@ def _is_running(pid: str) -> bool:
     return True
 
 
-def _start_worker(create_app: Callable[[], RegistryApp], grace_seconds: float) -> RegistryApp:
+def _start_worker(create_app: Callable[[], RegistryApp], parent: int, grace_seconds: float) -> RegistryApp:
     _keep_freed_memory()
-    threading.Thread(target=_stop_with_parent, args=(os.getppid(), grace_seconds), daemon=True).start()
+    threading.Thread(target=_stop_with_parent, args=(parent, grace_seconds), daemon=True).start()
     return create_app()
 
 
