@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,9 +25,11 @@ CALLS_IN_PROCESS = 4000
 CALLS_BY_WIRE = 1000
 
 
-def seeds() -> range:
-    first, _, last = os.environ.get("FUZZ_SEEDS", "0-1").partition("-")
-    return range(int(first), int(last or first) + 1)
+def seeds() -> list[Any]:
+    asked = os.environ.get("FUZZ_SEEDS")
+    first, _, last = (asked or "0-4").partition("-")
+    every = range(int(first), int(last or first) + 1)
+    return [pytest.param(seed, marks=() if asked or seed == 0 else pytest.mark.slow) for seed in every]
 
 
 def assert_well_formed(call: Call, reply: Reply) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import hpack
@@ -52,7 +52,7 @@ def answer(ping: Frame) -> Frame:
     return Frame(PING, ACK, 0, ping.payload)
 
 
-def frames(connection: socket.socket) -> Iterator[Frame]:
+def frames(connection: socket.socket) -> Generator[Frame]:
     """All that the server sends, until it hangs up."""
     with connection.makefile("rb") as stream:
         while head := stream.read(9):

@@ -43,6 +43,7 @@ def test_upload_that_nobody_goes_on_with_expires_with_its_bytes(registry: Regist
     assert ask(registry.port, "GET", f"/v2/expiry/blobs/{kept}").body == b"kept"
 
 
+@pytest.mark.slow
 def test_upload_that_somebody_is_writing_to_does_not_expire(registry: RegistryProcess) -> None:
     location = begin_upload(registry.port, "expiry")
     abandoned = begin_upload(registry.port, "expiry")
@@ -56,6 +57,7 @@ def test_upload_that_somebody_is_writing_to_does_not_expire(registry: RegistryPr
     assert ask(registry.port, "PUT", f"{location}?digest={Digest.of(content)}").status == 201
 
 
+@pytest.mark.slow
 def test_upload_that_is_gone_on_with_now_and_then_does_not_expire(registry: RegistryProcess) -> None:
     location = begin_upload(registry.port, "expiry")
     began = time.monotonic()
@@ -82,6 +84,7 @@ def make_old(path: Path) -> None:
     os.utime(path, (long_ago, long_ago))
 
 
+@pytest.mark.slow
 def test_push_in_one_request_is_not_taken_for_a_left_over_file(registry: RegistryProcess) -> None:
     content = bytes(3_000_000)
     with Wire(registry.port) as wire:

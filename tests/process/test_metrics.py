@@ -87,6 +87,7 @@ def test_what_is_held_is_told(registry: RegistryProcess) -> None:
     assert len(image_of(LAYER)) > 0
 
 
+@pytest.mark.slow
 def test_counts_of_a_killed_worker_are_kept(registry: RegistryProcess) -> None:
     push_blob(registry.port, "metrics", LAYER)
     pull(registry, 30)

@@ -127,6 +127,7 @@ def test_start_on_an_existing_folder_serves_what_is_there(start: Starter) -> Non
     assert look(first.root) == before
 
 
+@pytest.mark.slow
 def test_two_servers_share_a_folder(start: Starter) -> None:
     """On other ports. One writes, the other knows."""
     first = start(workers=2)
@@ -174,6 +175,7 @@ def test_start_says_where_it_listens_and_how_to_push(start: Starter) -> None:
     assert re.fullmatch(rf"push with: docker push localhost:{process.port}/NAME:TAG +stop with: Ctrl-C", lines[1])
 
 
+@pytest.mark.slow
 def test_many_servers_start_at_once_on_one_new_folder(tmp_path: Path) -> None:
     """Whoever comes first makes the tables; nobody stumbles over it."""
     processes = [RegistryProcess(tmp_path / "root", workers=2) for _ in range(3)]

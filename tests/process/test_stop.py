@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import time
+from contextlib import closing
 
 import pytest
 
@@ -73,19 +74,20 @@ def test_download_in_progress_is_finished(start: Starter) -> None:
     assert exit_code(process) == 0
 
 
+@pytest.mark.slow
 def test_download_by_http_2_is_finished(start: Starter) -> None:
     """Frame by frame, because the library takes no more of a connection that is to end."""
     process = start()
     digest = push_blob(process.port, "stop/download", LARGE)
     with Wire(process.port) as wire:
         wire.send(http2.opening() + http2.get(f"/v2/stop/download/blobs/{digest}"))
-        frames = http2.frames(wire.socket)
-        taken = list(itertools.takewhile(lambda frame: frame.kind != http2.DATA, frames))
-        ask_to_stop(process)
-        for frame in frames:
-            taken.append(frame)
-            if frame.ends_stream:
-                break
+        with closing(http2.frames(wire.socket)) as frames:
+            taken = list(itertools.takewhile(lambda frame: frame.kind != http2.DATA, frames))
+            ask_to_stop(process)
+            for frame in frames:
+                taken.append(frame)
+                if frame.ends_stream:
+                    break
     assert http2.GOAWAY in {frame.kind for frame in taken}
     count = sum(len(frame.payload) for frame in taken if frame.kind == http2.DATA)
     assert count >= len(LARGE) - http2.MOST_PAYLOAD  # one was taken before
@@ -130,6 +132,7 @@ def test_hanging_upload_is_given_up_in_time_and_what_was_acknowledged_is_kept(st
     assert ask(process.port, "GET", location).headers["range"] in ("0-2", "0-5")
 
 
+@pytest.mark.slow
 def test_stop_with_a_thousand_connections_is_quick(start: Starter) -> None:
     process = start(workers=2)
     wires = [Wire(process.port) for _ in range(1000)]
@@ -153,6 +156,7 @@ def test_stop_is_quiet_and_successful(start: Starter, sent: str) -> None:
     assert process.log_text() == greeting
 
 
+@pytest.mark.slow
 def test_stop_twice_and_start_again(start: Starter) -> None:
     process = start(workers=2)
     assert put_manifest(process.port, "stop/again", "v1", INDEX).status == 201
