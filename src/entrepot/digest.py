@@ -66,6 +66,17 @@ def require_digest(text: str) -> str:
     raise DigestInvalid(_explain(text), digest=text[:_MAX_LENGTH])
 
 
+def require_match(expected: Digest, actual: Digest, size: int) -> None:
+    """Raises DigestInvalid unless the ``size`` bytes that came have the digest they were announced with."""
+    if actual != expected:
+        raise DigestInvalid(
+            f"digest mismatch: expected {expected}, got {actual} after {size} bytes",
+            expected=expected,
+            actual=actual,
+            size=size,
+        )
+
+
 def require_algorithm(name: str) -> str:
     """``name`` if blobs can be stored under it; raises DigestInvalid."""
     if name in HEX_LENGTHS:

@@ -10,8 +10,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from entrepot.digest import CANONICAL, Digest
-from entrepot.errors import DigestInvalid, ManifestTooLarge
+from entrepot.digest import CANONICAL, Digest, require_match
+from entrepot.errors import ManifestTooLarge
 from entrepot.manifest import Manifest, ManifestHead, StoredManifest, TagCondition, parse_manifest
 from entrepot.metadata import blobs, listings, manifests
 from entrepot.metadata.base import Metadata
@@ -144,13 +144,7 @@ class LocalRepository:
         if not isinstance(reference, Digest):
             return Digest.of(content)
         actual = Digest.of(content, reference.algorithm)
-        if actual != reference:
-            raise DigestInvalid(
-                f"digest mismatch: the manifest was to be {reference}, its bytes are {actual}",
-                expected=reference,
-                actual=actual,
-                size=len(content),
-            )
+        require_match(reference, actual, len(content))
         return actual
 
     async def _parse(self, content: bytes, media_type: str | None) -> Manifest:

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from entrepot import hashing
-from entrepot.digest import CANONICAL, Digest
+from entrepot.digest import CANONICAL, Digest, require_match
 from entrepot.errors import Corrupt, DigestInvalid, Unavailable, UploadBusy
 from entrepot.hashing import RunningHash
 from entrepot.store.base import Checkpoint, StoredBlob, UploadState
@@ -240,13 +240,7 @@ class FilesystemUpload:
     def _require(self, digest: Digest, fd: int) -> None:
         running = self._hashes.get(digest.algorithm)
         actual = running.digest() if running is not None else hash_file(fd, digest.algorithm)
-        if actual != digest:
-            raise DigestInvalid(
-                f"digest mismatch: expected {digest}, got {actual} after {self._written} bytes",
-                expected=digest,
-                actual=actual,
-                size=self._written,
-            )
+        require_match(digest, actual, self._written)
 
     async def _settle(self) -> None:
         if self._syncing is not None:

@@ -6,8 +6,8 @@ import uuid
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
 
-from entrepot.digest import CANONICAL, Digest
-from entrepot.errors import Corrupt, DigestInvalid, UploadBusy, UploadUnknown
+from entrepot.digest import CANONICAL, Digest, require_match
+from entrepot.errors import Corrupt, UploadBusy, UploadUnknown
 from entrepot.store.base import Checkpoint, StoredBlob, UploadState
 
 READ_PIECE = 64 * 1024
@@ -117,13 +117,7 @@ class MemoryUpload:
         await self.close()
         await self._store.discard_upload(self.id)
         actual = Digest.of(content, digest.algorithm)
-        if actual != digest:
-            raise DigestInvalid(
-                f"digest mismatch: expected {digest}, got {actual} after {len(content)} bytes",
-                expected=digest,
-                actual=actual,
-                size=len(content),
-            )
+        require_match(digest, actual, len(content))
         canonical = Digest.of(content)
         self._store.blobs[canonical] = content
         return StoredBlob(canonical, len(content), canonical)
