@@ -1,7 +1,7 @@
 """The conformance suite of the specification's authors itself, where it is installed.
 
-It is a Go program. ``.ci/install-conformance FOLDER`` builds it, with Go 1.25 or later; ``make test-all`` does so. It is
-looked for beside the Python that runs the tests, in PATH, and under the path in OCI_CONFORMANCE.
+It is a Go program. ``.ci/install-conformance FOLDER`` builds it, with Go 1.25 or later; ``make test-all`` does so.
+It is looked for beside the Python that runs the tests, in PATH, and under the path in OCI_CONFORMANCE.
 """
 
 from __future__ import annotations
