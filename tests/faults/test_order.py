@@ -70,6 +70,24 @@ def test_push_manifest_is_answered_only_when_it_is_durable(faulty: FaultyRegistr
         assert pushing.result().status == 201
 
 
+def test_close_of_an_upload_that_is_being_recorded_as_closed_is_refused(faulty: FaultyRegistry) -> None:
+    """Its bytes have left the upload by then, so that the second one could begin it anew."""
+    client = faulty.run()
+    location = client.begin("team/app")
+    hold = Fault("before_commit", "hold", on="FULL")
+    faulty.plan.set(hold)
+    with ThreadPoolExecutor() as threads:
+        first = threads.submit(client.finish, location, Digest.of(CONTENT), CONTENT)
+        require_waiting(faulty, hold, first)
+        second = threads.submit(client.finish, location, Digest.of(CONTENT), CONTENT)
+        while [call.step for call in faulty.plan.calls()].count("rename") < 2:
+            assert not second.done()
+        faulty.plan.clear()
+        assert first.result().status == 201
+        assert second.result().refusal == (404, "BLOB_UPLOAD_UNKNOWN")
+    assert client.get_blob("team/app", Digest.of(CONTENT)).body == CONTENT
+
+
 def require_waiting(faulty: FaultyRegistry, hold: Fault, pushing: Future[Answer]) -> None:
     """The call that is held has been made, and the client has no answer."""
     while not any(call.step == hold.step and hold.on in call.subject for call in faulty.plan.calls()):

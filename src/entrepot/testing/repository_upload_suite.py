@@ -187,6 +187,18 @@ class RepositoryUploadSuite:
         await repository.finish_upload(upload_id, DIGEST, chunk(CONTENT[5:], start=5))
         assert await read(await repository.find_blob(DIGEST)) == CONTENT
 
+    async def test_append_of_much_and_of_wrong_length_is_refused_and_the_upload_is_as_before(
+        self, repository: Repository
+    ) -> None:
+        """So much that a repository which saves its progress on the way has done so."""
+        upload_id = await repository.begin_upload()
+        await repository.append(upload_id, chunk(CONTENT[:5]))
+        much = [bytes(2**20)] * 40
+        with pytest.raises(SizeInvalid):
+            await repository.append(upload_id, chunk(*much, length=40 * 2**20 - 1))
+        assert await repository.upload_offset(upload_id) == 5
+        await repository.finish_upload(upload_id, DIGEST, chunk(CONTENT[5:], start=5))
+
     @pytest.mark.parametrize("error", [ClientGone("gone"), RequestTimeout("stalled")], ids=["gone", "stalled"])
     @pytest.mark.parametrize("how", ["append", "finish"])
     async def test_upload_that_breaks_off_keeps_what_came(

@@ -38,16 +38,20 @@ class UnreadableStore(MemoryBlobStore):
 
 
 class RepushingStore(MemoryBlobStore):
-    """Somebody pushes the blob anew between the moment the check found it bad and its removal."""
+    """Somebody pushes the blob anew right before, or right after, it is taken out."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.repush: Callable[[], Awaitable[object]] | None = None
+        self.before: Callable[[], Awaitable[object]] | None = None
+        self.after: Callable[[], Awaitable[object]] | None = None
 
     async def quarantine(self, blob: StoredBlob) -> bool:
-        if self.repush is not None:
-            await self.repush()
-        return await super().quarantine(blob)
+        if self.before is not None:
+            await self.before()
+        is_bad = await super().quarantine(blob)
+        if self.after is not None:
+            await self.after()
+        return is_bad
 
 
 @pytest.fixture
@@ -125,14 +129,15 @@ async def test_check_with_repair_takes_corrupt_blob_out_until_it_is_pushed_again
     assert await run() == Report(blobs=1, bytes=len(CONTENT))
 
 
+@pytest.mark.parametrize(("moment", "repaired"), [("before", 0), ("after", 1)])
 async def test_check_with_repair_leaves_a_blob_that_is_pushed_meanwhile(
-    run: RunCheck, repository: LocalRepository, store: RepushingStore
+    run: RunCheck, repository: LocalRepository, store: RepushingStore, moment: str, repaired: int
 ) -> None:
     await repository.put_blob(DIGEST, chunk(CONTENT))
     store.blobs[DIGEST] = DAMAGED
-    store.repush = lambda: repository.put_blob(DIGEST, chunk(CONTENT))
+    setattr(store, moment, lambda: repository.put_blob(DIGEST, chunk(CONTENT)))
     report = await run(repair=True)
-    assert (len(report.corrupt), report.repaired) == (1, 0)
+    assert (len(report.corrupt), report.repaired) == (1, repaired)
     assert await read(await repository.find_blob(DIGEST)) == CONTENT
     assert (await run()).is_clean
 
@@ -142,7 +147,7 @@ async def test_check_with_repair_leaves_bytes_that_are_pushed_meanwhile_before_t
 ) -> None:
     await repository.put_blob(DIGEST, chunk(CONTENT))
     store.blobs[DIGEST] = DAMAGED
-    store.repush = lambda: push_bytes(store, CONTENT)
+    store.before = lambda: push_bytes(store, CONTENT)
     await run(repair=True)
     assert await read(await repository.find_blob(DIGEST)) == CONTENT
 
