@@ -6,6 +6,7 @@ import asyncio
 import errno
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TypeVar
 
 from entrepot.errors import StorageFull, Unavailable
@@ -24,14 +25,17 @@ class DiskThreads:
     async def run(self, function: Callable[..., T], *args: object) -> T:
         """Call ``function(*args)`` in a thread. An OSError comes out as StorageFull or Unavailable.
 
-        When the caller is cancelled the function still ends before this does, so that whoever cleans up does
-        not close a file under it.
+        When the caller is cancelled, once or more often, the function still ends before this does, so that
+        whoever cleans up does not close a file under it.
         """
         work = asyncio.get_running_loop().run_in_executor(self._executor, function, *args)
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
-            await asyncio.wait({work})
+            while not work.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait({work})
+            work.exception()  # what it failed with interests nobody any more
             raise
         except OSError as error:
             raise _translate(error) from error

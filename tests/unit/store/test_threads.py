@@ -39,18 +39,21 @@ async def test_other_errors_come_out_as_they_are() -> None:
         await DiskThreads(1).run(divmod, 1, 0)
 
 
-async def test_cancelled_caller_waits_for_the_thread() -> None:
+@pytest.mark.parametrize("times", [1, 2, 3])
+async def test_cancelled_caller_waits_for_the_thread(times: int) -> None:
     started, go_on = threading.Event(), threading.Event()
 
     def work() -> None:
         started.set()
         go_on.wait()
+        fail(errno.EIO)
 
     running = asyncio.create_task(DiskThreads(1).run(work))
     await asyncio.to_thread(started.wait)
-    running.cancel()
-    await asyncio.sleep(0)
-    assert not running.done()
+    for _ in range(times):
+        running.cancel()
+        await asyncio.sleep(0)
+        assert not running.done()
     go_on.set()
     with pytest.raises(asyncio.CancelledError):
         await running
