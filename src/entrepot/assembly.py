@@ -30,6 +30,7 @@ from entrepot.store.disk import Disk
 from entrepot.store.filesystem import FilesystemBlobStore
 from entrepot.store.folder import make_root
 
+_LAST_REQUESTS_SECONDS = 5.0
 _STARTING_SECONDS = 0.1  # Granian begins to serve when the lifespan has begun, and tells nobody
 
 
@@ -105,6 +106,7 @@ async def _life(jobs: JobRunner, metadata: SqliteMetadata, connections: Connecti
     try:
         yield
     finally:
+        await connections.wait_for_requests(_LAST_REQUESTS_SECONDS)
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)

@@ -11,6 +11,7 @@ import os
 import socket
 import stat
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +22,7 @@ _ESTABLISHED = 1
 # Of struct tcp_info (linux/tcp.h): the state, milliseconds since data was sent and received, bytes acknowledged.
 _INFO = struct.Struct("=B43xI4xI64xQ")
 _MOST_SECONDS_BETWEEN_LOOKS = 5.0
+_SECONDS_BETWEEN_LOOKS_AT_REQUESTS = 0.01
 
 Peer = tuple[str, int | str]  # address and port; Granian has the port as text
 
@@ -49,6 +51,12 @@ class Connections:
             self._running[peer] = left
         else:
             del self._running[peer]
+
+    async def wait_for_requests(self, seconds: float) -> None:
+        """Return when no request is running, not even one whose peer has gone, or after ``seconds``."""
+        deadline = time.monotonic() + seconds
+        while self._running and time.monotonic() < deadline:  # noqa: ASYNC110  (once in a worker's life)
+            await asyncio.sleep(_SECONDS_BETWEEN_LOOKS_AT_REQUESTS)
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""
