@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
 import signal
 import socket
 import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -130,6 +132,31 @@ def test_hanging_upload_is_given_up_in_time_and_what_was_acknowledged_is_kept(st
     check_stored(process.root)
     process.start()
     assert ask(process.port, "GET", location).headers["range"] in ("0-2", "0-5")
+
+
+@pytest.mark.slow
+def test_push_whose_sender_has_gone_is_finished_first(start: Starter) -> None:
+    """It takes a while, as all of it has to be hashed anew."""
+    process = start()
+    content = bytes(300 << 20)
+    digest = Digest.of(content, "sha512")
+    location = begin_upload(process.port, "stop/gone")
+    assert ask(process.port, "PATCH", location, body=content).status == 202
+    with Wire(process.port) as wire:
+        wire.send(request("PUT", f"{location}?digest={digest}"))
+        eventually(lambda: is_locked(process.root / "uploads" / location.rpartition("/")[2]))
+    assert process.stop() == 0
+    process.start()
+    assert ask(process.port, "HEAD", f"/v2/stop/gone/blobs/{digest}").status == 200
+
+
+def is_locked(file: Path) -> bool:
+    with file.open("rb") as opened:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 @pytest.mark.slow
