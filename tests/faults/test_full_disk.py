@@ -140,7 +140,7 @@ def test_server_stops_orderly_while_its_database_is_full(fresh: FaultyRegistry) 
 # a real file system
 
 
-@pytest.fixture(params=["tmpfs", "ext4"])
+@pytest.fixture(params=["tmpfs", pytest.param("ext4", marks=pytest.mark.slow)])
 def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     """A file system of 16 MiB."""
     folder, image = tmp_path / "disk", tmp_path / "image"

@@ -50,7 +50,7 @@ class FilesystemBlobStore:
     async def resume_upload(self, state: UploadState) -> FilesystemUpload:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._lock_wait_seconds
-        while (held := await self._threads.run(self._folder.resume_upload, state)) is None:
+        while (held := await self._threads.run(self._folder.resume_upload, state, undo=_let_go)) is None:
             if loop.time() >= deadline:
                 raise UploadBusy(
                     f"upload {state.id} is being written by another request; it holds {state.offset} bytes so far",
@@ -262,6 +262,11 @@ class FilesystemUpload:
                     await self._threads.run(self._folder.close_cut, self.id, fd, self._safe)
             else:
                 os.close(fd)
+
+
+def _let_go(held: tuple[int, object] | None) -> None:
+    if held is not None:
+        os.close(held[0])
 
 
 def _require_size(fd: int, blob: StoredBlob) -> None:

@@ -22,11 +22,11 @@ class DiskThreads:
     def __init__(self, count: int) -> None:
         self._executor = ThreadPoolExecutor(count, thread_name_prefix="disk")
 
-    async def run(self, function: Callable[..., T], *args: object) -> T:
+    async def run(self, function: Callable[..., T], *args: object, undo: Callable[[T], object] | None = None) -> T:
         """Call ``function(*args)`` in a thread. An OSError comes out as StorageFull or Unavailable.
 
         When the caller is cancelled, once or more often, the function still ends before this does, so that
-        whoever cleans up does not close a file under it.
+        whoever cleans up does not close a file under it; then ``undo`` gets the result that nobody else will.
         """
         work = asyncio.get_running_loop().run_in_executor(self._executor, function, *args)
         try:
@@ -35,7 +35,8 @@ class DiskThreads:
             while not work.done():
                 with suppress(asyncio.CancelledError):
                     await asyncio.wait({work})
-            work.exception()  # what it failed with interests nobody any more
+            if work.exception() is None and undo is not None:
+                undo(work.result())
             raise
         except OSError as error:
             raise _translate(error) from error

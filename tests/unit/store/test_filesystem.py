@@ -244,6 +244,17 @@ async def test_resume_upload_that_waits_too_long_is_busy(store: FilesystemBlobSt
     await upload.cancel()
 
 
+async def test_resume_upload_that_is_cancelled_lets_go_of_it(store: FilesystemBlobStore) -> None:
+    upload, state = await begun(store)
+    await upload.close()
+    resuming = asyncio.create_task(store.resume_upload(state))
+    await asyncio.sleep(0)  # its thread is at work
+    resuming.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await resuming
+    await finish_upload(store, state, CONTENT, "sha256")
+
+
 async def test_resume_upload_that_is_refused_leaves_no_file_open(store: FilesystemBlobStore) -> None:
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(5):

@@ -39,6 +39,24 @@ async def test_other_errors_come_out_as_they_are() -> None:
         await DiskThreads(1).run(divmod, 1, 0)
 
 
+async def test_result_for_a_cancelled_caller_is_undone() -> None:
+    started, go_on = threading.Event(), threading.Event()
+    undone: list[str] = []
+
+    def work() -> str:
+        started.set()
+        go_on.wait()
+        return "result"
+
+    running = asyncio.create_task(DiskThreads(1).run(work, undo=undone.append))
+    await asyncio.to_thread(started.wait)
+    running.cancel()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert undone == ["result"]
+
+
 @pytest.mark.parametrize("times", [1, 2, 3])
 async def test_cancelled_caller_waits_for_the_thread(times: int) -> None:
     started, go_on = threading.Event(), threading.Event()
