@@ -78,7 +78,10 @@ def variable(flag: str) -> str:
     return flag.removeprefix("--").replace("-", "_").upper()
 
 
-@pytest.mark.parametrize(("host", "family"), [("localhost", socket.AF_INET), ("[::1]", socket.AF_INET6)])
+@pytest.mark.parametrize(
+    ("host", "family"),
+    [("localhost", socket.AF_INET), pytest.param("[::1]", socket.AF_INET6, marks=pytest.mark.slow)],
+)
 def test_start_on_other_names_of_this_computer_answers(tmp_path: Path, host: str, family: socket.AddressFamily) -> None:
     if family == socket.AF_INET6 and not has_ipv6():
         pytest.skip("this computer has no IPv6")

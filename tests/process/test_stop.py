@@ -195,6 +195,7 @@ def test_stop_twice_and_start_again(start: Starter) -> None:
     assert faults(process) == []
 
 
+@pytest.mark.slow
 def test_stop_after_a_worker_was_killed_is_successful(start: Starter) -> None:
     process = start(workers=2)
     victim = process.worker_pids()[0]

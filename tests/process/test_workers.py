@@ -132,6 +132,7 @@ def test_worker_killed_in_mid_upload_leaves_what_was_acknowledged(start: Starter
     assert ask(process.port, "PUT", f"{location}?digest={Digest.of(b'abcdef')}", body=b"def").status == 201
 
 
+@pytest.mark.slow
 def test_all_workers_killed_at_once_are_replaced(start: Starter) -> None:
     process = start(workers=WORKERS)
     assert put_manifest(process.port, "workers/all", "v1", INDEX).status == 201
