@@ -79,16 +79,20 @@ def test_heads_that_drip_in_are_cut_off_and_others_are_served_meanwhile(port: in
             assert wire.rest() == b""
 
 
-def test_slow_but_live_upload_is_not_cut(port: int, name: str) -> None:
+def test_slow_but_live_upload_is_not_cut(port: int, server: RegistryProcess, name: str) -> None:
+    """Nor is a request that waits for it."""
     location = ask(port, "POST", f"/v2/{name}/blobs/uploads/").headers["location"]
     content = b"0123456789"
-    with Wire(port) as wire:
-        wire.send(request("PATCH", location, {"Content-Length": str(len(content))}))
+    with Wire(port) as wire, Wire(port) as another:
+        wire.send(request("PATCH", location, {"Content-Length": str(len(content))}, content[:1]))
+        eventually(lambda: is_written(server.root, location))
+        another.send(request("PATCH", location, body=b"and more"))  # has to wait, and is silent meanwhile
         began = time.monotonic()
-        assert list(dribble(wire.socket, content, every_seconds=0.35))[-1] == len(content)
+        assert list(dribble(wire.socket, content[1:], every_seconds=0.35))[-1] == len(content) - 1
         assert time.monotonic() - began > max(HEADER_SECONDS, IDLE_SECONDS) * 1.5
         assert wire.reply().status == 202
-    assert ask(port, "PUT", f"{location}?digest={Digest.of(content)}").status == 201
+        assert another.reply().headers["range"] == f"0-{len(content + b'and more') - 1}"
+    assert ask(port, "PUT", f"{location}?digest={Digest.of(content + b'and more')}").status == 201
 
 
 @pytest.mark.parametrize("method", ["PATCH", "PUT"])
@@ -157,6 +161,10 @@ def test_readers_that_hang_up_are_noticed(port: int, server: RegistryProcess) ->
         wire.send(request("GET", f"/v2/slow/large/blobs/{Digest.of(large)}"))
         wire.socket.recv(1000)
     eventually(lambda: "the peer hung up after" in server.log_text())
+
+
+def is_written(root: Path, location: str) -> bool:
+    return (root / "uploads" / location.rpartition("/")[2]).exists()
 
 
 def resident_bytes(pid: int) -> int:
