@@ -21,17 +21,22 @@ MAX_FUNCTION_LINES = 80
 
 # Each library has one home, so that it can be replaced in one place.
 HOMES = {
+    "aiohttp": {"transport"},
     "alembic": {"metadata"},
     "click": {"cli"},
     "granian": {"server"},
+    "isal": {"layers"},
     "prometheus_client": {"server"},
     "pydantic": {"config"},
     "pydantic_core": {"config"},
     "pydantic_settings": {"config"},
     "pytest": {"testing"},
+    "rich": {"cli"},
     "sqlalchemy": {"metadata"},
     "structlog": {"server", "jobs"},  # set up in server/logs.py; called where there is something to tell
-    "uvloop": {"server"},
+    "uvloop": {"server", "client"},
+    "yaml": {"cli"},
+    "zstandard": {"layers"},
 }
 
 ENVIRONMENT_READERS = {

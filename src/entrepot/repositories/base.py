@@ -7,10 +7,10 @@ is ``entrepot.testing.repository_suite``.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from entrepot.digest import CANONICAL, Digest
 from entrepot.manifest import ManifestHead, StoredManifest, TagCondition
@@ -128,6 +128,54 @@ class Repository(Protocol):
 
     async def list_referrers(self, subject: str, artifact_type: str | None, *, last: str = "") -> Page:
         """Descriptors (dictionaries) of the manifests with this subject, a digest of any algorithm; maybe none."""
+
+
+class Fetch(Protocol):
+    """A blob that is being fetched; ``store.base.Partial`` says what the parts mean.
+
+    When ``blob`` is not None the blob is there already: somebody else has finished it while we waited.
+    """
+
+    @property
+    def blob(self) -> Blob | None: ...
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def validator(self) -> str | None: ...
+
+    async def set_validator(self, validator: str) -> None: ...
+
+    def missing(self) -> list[tuple[int, int]]: ...
+
+    def prefix(self) -> int: ...
+
+    async def write(self, start: int, pieces: AsyncIterable[bytes]) -> int: ...
+
+    async def restart(self) -> None: ...
+
+    async def commit(self) -> Blob:
+        """Raises SizeInvalid or DigestInvalid."""
+
+
+@runtime_checkable
+class Fetching(Protocol):
+    """A repository that keeps what came of a blob when the transfer breaks off, and goes on from there."""
+
+    def fetch_blob(self, digest: Digest, size: int) -> AbstractAsyncContextManager[Fetch]:
+        """Take the blob in hand; waits while another process fetches it."""
+
+
+Sent = Callable[[int], None]  # told how many bytes of the blob are there now; may go back when a part is sent again
+
+
+@runtime_checkable
+class Pushing(Protocol):
+    """A repository that sends a blob itself, because it may have to send parts of it again."""
+
+    async def push_blob(self, blob: Blob, *, sent: Sent) -> None:
+        """Upload it, going on where an earlier attempt has ended. Raises as put_blob does."""
 
 
 class Registry(Protocol):

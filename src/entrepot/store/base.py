@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from entrepot.digest import CANONICAL, Digest
 
@@ -85,6 +85,49 @@ class Upload(Protocol):
         """
 
 
+class Partial(Protocol):
+    """A blob of known digest and size that arrives in any order, and over several runs of the program if need be.
+
+    Whoever holds it is the only one on this machine. The bytes are hashed while they come, from the beginning as
+    far as there are no gaps, so that ``commit`` has little left to do.
+    """
+
+    @property
+    def digest(self) -> Digest: ...
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def validator(self) -> str | None:
+        """What ``set_validator`` was told, in this run or an earlier one: the ETag of what the bytes come from."""
+
+    async def set_validator(self, validator: str) -> None:
+        """Remember it beside the bytes."""
+
+    def missing(self) -> list[tuple[int, int]]:
+        """The spans (start, end excluded) that are not there yet, in order; none of them is empty."""
+
+    def prefix(self) -> int:
+        """How many bytes there are without a gap from the beginning."""
+
+    async def write(self, start: int, pieces: AsyncIterable[bytes]) -> int:
+        """Put bytes from ``start`` on and return where they end; several spans may be written at once.
+
+        When ``pieces`` raises, what came before is kept. Raises SizeInvalid for bytes beyond ``size``.
+        """
+
+    async def restart(self) -> None:
+        """Give up what is there: all is missing again."""
+
+    async def commit(self) -> StoredBlob:
+        """Make the bytes durable and give them a location.
+
+        Raises SizeInvalid while something is missing, DigestInvalid when the digest is another one; after the
+        latter nothing is kept.
+        """
+
+
 class BlobStore(Protocol):
     """Content-addressed bytes. Every method may raise Unavailable or StorageFull."""
 
@@ -134,3 +177,26 @@ class BlobStore(Protocol):
 
     async def check(self) -> None:
         """Whether the store can be read. Raises Unavailable with the reason when it cannot."""
+
+
+@runtime_checkable
+class PartialStore(Protocol):
+    """A BlobStore that can also be filled from elsewhere piece by piece."""
+
+    def open_partial(self, digest: Digest, size: int) -> AbstractAsyncContextManager[Partial]:
+        """What is there of a sha256 blob so far, to go on with. Waits while another process holds it.
+
+        Leaving keeps what is not committed, for the next one. Raises StorageFull, Unavailable.
+        """
+
+    def walk_partials(self) -> AsyncIterator[tuple[Digest, int]]:
+        """The digests that were begun and not committed, with the bytes each takes on the disk."""
+
+    async def discard_partial(self, digest: Digest) -> bool:
+        """Remove what was begun; False when somebody holds it."""
+
+    def guard(self, *, alone: bool = False) -> AbstractAsyncContextManager[None]:
+        """Held from before a commit until the metadata names the bytes, by any number of processes at once.
+
+        Whoever deletes bytes that nobody names takes it ``alone``, so that no commit is between the two.
+        """

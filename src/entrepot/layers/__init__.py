@@ -1,0 +1,1 @@
+"""What is inside layers: compression, tar members, the tree of files they make together."""
