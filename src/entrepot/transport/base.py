@@ -24,9 +24,12 @@ class TlsFailed(ConnectionFailed):
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A request body that can be sent again: ``open`` gives its pieces from the beginning each time."""
+    """A request body: ``open`` gives its pieces, from the beginning each time if it can be sent again.
 
-    size: int
+    Without a size it is sent in HTTP's chunks.
+    """
+
+    size: int | None
     open: Callable[[], AsyncIterable[bytes]]
 
     @classmethod

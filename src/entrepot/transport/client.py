@@ -1,0 +1,273 @@
+"""The HTTP client's policy: which address, which login, what is tried again, where redirects may lead.
+
+A ``Call`` is what a caller wants of a registry; the ``Transport`` turns it into as many requests as that takes, and gives
+back the answer that counts. Errors are the registry's own, read from its answer, or ConnectionFailed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from urllib.parse import quote, urlencode, urlsplit
+
+from entrepot.auth.challenge import parse_challenges
+from entrepot.auth.credentials import Credentials
+from entrepot.auth.flow import Authorizer, TokenRequest, TokenResponse
+from entrepot.auth.scope import Scope
+from entrepot.errors import (
+    AccessDenied,
+    ManifestTooLarge,
+    NotFound,
+    RegistryError,
+    RegistryErrors,
+    Unauthenticated,
+    Unavailable,
+)
+from entrepot.transport.base import Body, ConnectionFailed, Exchange, Request, Response
+from entrepot.transport.endpoints import Endpoint, Endpoints
+from entrepot.transport.redirects import MOST_REDIRECTS, REDIRECTS, is_loopback, redirected, same_place
+from entrepot.transport.retry import RETRIED_STATUSES, RetryPolicy, Tries, may_repeat
+from entrepot.wire.errors import decode
+from entrepot.wire.responses import parse_retry_after
+
+MAX_ERROR_BODY = 64 * 1024
+MAX_TOKEN_BODY = 1024 * 1024
+_LOGINS = 3  # a token that ran out, then one whose scope was too small, then we give up
+
+FindCredentials = Callable[[str, str], Credentials | None]  # registry, repository
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """What is wanted of a registry. ``path`` makes the path of a repository's name, which mirrors may spell differently;
+    ``url`` is there instead when the registry itself has told where to go on."""
+
+    method: str
+    domain: str
+    name: str = ""
+    path: Callable[[str], str] = lambda _: "/v2/"
+    url: str | None = None
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Body | None = None
+    scopes: frozenset[Scope] = frozenset()
+    accept: frozenset[int] = frozenset({200})
+    absent: type[NotFound] = NotFound  # what 404 means where the answer does not say
+    pull: bool = False  # mirrors may answer
+    retry: bool = True
+
+
+class Answer:
+    """The answer to a call; ``url`` is where the registry gave it, before any redirect to where it keeps its bytes."""
+
+    def __init__(self, response: Response, url: str) -> None:
+        self._response = response
+        self.url = url
+
+    @property
+    def status(self) -> int:
+        return self._response.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self._response.headers
+
+    def pieces(self) -> AsyncIterator[bytes]:
+        return self._response.pieces()
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body. Raises ManifestTooLarge when it has more than ``limit`` bytes."""
+        length = self.headers.get("content-length", "")
+        if length.isdigit() and int(length) > limit:
+            raise _too_large(limit)
+        return await read_bounded(self._response, limit)
+
+
+async def read_bounded(response: Response, limit: int) -> bytes:
+    """The body, if it has at most ``limit`` bytes; raises ManifestTooLarge otherwise."""
+    content = bytearray()
+    async for piece in response.pieces():
+        content += piece
+        if len(content) > limit:
+            raise _too_large(limit)
+    return bytes(content)
+
+
+class Transport:
+    """Talks to any number of registries."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        endpoints: Endpoints,
+        find_credentials: FindCredentials,
+        *,
+        retry: RetryPolicy | None = None,
+        clock: Callable[[], float] = time.time,
+        agent: str = "entrepot",
+    ) -> None:
+        self.retry = retry or RetryPolicy()
+        self._exchange = exchange
+        self._endpoints = endpoints
+        self._find_credentials = find_credentials
+        self._clock = clock
+        self._agent = agent
+        self._authorizers: dict[tuple[str, str], Authorizer] = {}
+
+    @asynccontextmanager
+    async def open(self, call: Call) -> AsyncIterator[Answer]:
+        """The answer, its body still to be read. Raises what the registry says when it is none of ``accept``."""
+        async with AsyncExitStack() as stack:
+            yield await self._first_good(call, stack)
+
+    async def read(self, call: Call, *, limit: int) -> tuple[Answer, bytes]:
+        """The answer with its whole body, fetched again when it breaks off."""
+        tries = self.retry.begin()
+        while True:
+            try:
+                async with self.open(call) as answer:
+                    return answer, await answer.read(limit)
+            except ConnectionFailed as error:
+                await tries.wait_after(error)
+
+    async def close(self) -> None:
+        await self._exchange.close()
+
+    async def _first_good(self, call: Call, stack: AsyncExitStack) -> Answer:
+        if call.url is not None or not call.pull:
+            return await self._at(call, self._endpoints.for_push(call.domain), stack)
+        *mirrors, last = self._endpoints.for_pull(call.domain, call.name)
+        for mirror in mirrors:
+            try:  # whatever is wrong with a mirror, the registry itself is still there
+                return await self._at(replace(call, retry=False), mirror, stack)
+            except (RegistryError, RegistryErrors):
+                continue
+        return await self._at(call, last, stack)
+
+    async def _at(self, call: Call, endpoint: Endpoint, stack: AsyncExitStack) -> Answer:
+        tries = self.retry.begin()
+        while True:
+            try:
+                response, url = await self._logged_in(call, endpoint, stack)
+            except ConnectionFailed as error:
+                if not call.retry or not may_repeat(call.method, error):
+                    raise
+                await tries.wait_after(error)
+                continue
+            if response.status in call.accept:
+                return Answer(response, url)
+            await self._refused(call, response, tries)
+
+    async def _refused(self, call: Call, response: Response, tries: Tries) -> None:
+        """Raises what the answer says, or returns when the call is to be tried again."""
+        content = b"" if call.method == "HEAD" else await _read_some(response)
+        error = decode(response.status, content, absent=call.absent)
+        if response.status not in RETRIED_STATUSES or not call.retry:
+            raise error
+        wish = parse_retry_after(response.headers.get("retry-after", ""), self._clock())
+        plain = error if isinstance(error, RegistryError) else Unavailable(str(error))
+        await tries.wait_after(plain, wish=wish)
+
+    async def _logged_in(self, call: Call, endpoint: Endpoint, stack: AsyncExitStack) -> tuple[Response, str]:
+        request = self._request(call, endpoint)
+        authorizer = self._authorizer(endpoint, call)
+        is_ours = same_place(urlsplit(request.url), urlsplit(endpoint.base_url))
+        for _ in range(_LOGINS):
+            header = authorizer.header(call.scopes) if is_ours else None
+            response = await self._follow(_with(request, header), stack)
+            if response.status != 401 or not is_ours:
+                return response, request.url
+            challenges = parse_challenges(response.headers.get("www-authenticate", ""))
+            if not challenges:
+                return response, request.url
+            try:
+                await self._log_in(authorizer, response, call)
+            except Unauthenticated as error:
+                raise _as_told(error, await _read_some(response) if call.method != "HEAD" else b"", call) from error
+        return response, request.url
+
+    async def _log_in(self, authorizer: Authorizer, response: Response, call: Call) -> None:
+        challenges = parse_challenges(response.headers.get("www-authenticate", ""))
+        flow = authorizer.challenged(challenges, call.scopes)
+        try:
+            wanted = next(flow)
+            while True:
+                wanted = flow.send(await self.ask_for_token(wanted))
+        except StopIteration:
+            return
+
+    async def ask_for_token(self, wanted: TokenRequest) -> TokenResponse:
+        """Send a request of the login flow; the answer may be any, but not a redirect to elsewhere."""
+        headers = {"user-agent": self._agent, **wanted.headers}
+        body = Body.of(urlencode(wanted.form).encode()) if wanted.form is not None else None
+        request = Request(wanted.method, wanted.url, headers, body)
+        tries = self.retry.begin()
+        while True:
+            try:
+                async with self._exchange.send(request) as response:
+                    content = await read_bounded(response, MAX_TOKEN_BODY)
+            except ConnectionFailed as error:
+                await tries.wait_after(error)
+                continue
+            if response.status not in RETRIED_STATUSES:
+                return TokenResponse(response.status, content, response.headers.get("content-type", ""))
+            error = decode(response.status, content[:MAX_ERROR_BODY])
+            wish = parse_retry_after(response.headers.get("retry-after", ""), self._clock())
+            await tries.wait_after(error if isinstance(error, RegistryError) else Unavailable(str(error)), wish=wish)
+
+    async def _follow(self, request: Request, stack: AsyncExitStack) -> Response:
+        for _ in range(MOST_REDIRECTS):
+            await stack.aclose()  # the answer before this one, if any, has been read as far as it is of use
+            response = await stack.enter_async_context(self._exchange.send(request))
+            location = response.headers.get("location")
+            if response.status not in REDIRECTS or not location:
+                return response
+            request = redirected(request, location)
+        raise AccessDenied(f"{urlsplit(request.url).hostname} redirects in circles", registry=urlsplit(request.url).netloc)
+
+    def _request(self, call: Call, endpoint: Endpoint) -> Request:
+        url = call.url
+        if url is None:
+            name = endpoint.repository(call.name) if call.name else ""
+            url = endpoint.base_url + quote(call.path(name), safe="/:@!$&'()*+,;=~")
+        query = {**endpoint.query, **call.query}
+        if query:
+            url += ("&" if "?" in url else "?") + urlencode(query)
+        headers = {"user-agent": self._agent, **endpoint.headers, **call.headers}
+        return Request(call.method, url, headers, call.body)
+
+    def _authorizer(self, endpoint: Endpoint, call: Call) -> Authorizer:
+        domain = endpoint.domain
+        key = endpoint.base_url, call.name
+        if key not in self._authorizers:
+            self._authorizers[key] = Authorizer(
+                lambda: self._find_credentials(domain, call.name),
+                clock=self._clock,
+                endpoint=endpoint.base_url,
+            )
+        return self._authorizers[key]
+
+
+def _with(request: Request, authorization: str | None) -> Request:
+    if authorization is None:
+        return request
+    return replace(request, headers={**request.headers, "authorization": authorization})
+
+
+async def _read_some(response: Response) -> bytes:
+    """The beginning of an error's body; if it breaks off, what came of it."""
+    content = bytearray()
+    try:
+        async for piece in response.pieces():
+            content += piece
+            if len(content) >= MAX_ERROR_BODY:
+                break
+    except ConnectionFailed:
+        pass
+    return bytes(content[:MAX_ERROR_BODY])
+
+
+def _too_large(limit: int) -> ManifestTooLarge:
+    return ManifestTooLarge(f"the registry's answer has more than {limit} bytes", limit=limit)
