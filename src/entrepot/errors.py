@@ -6,11 +6,14 @@ raises and catches these::
     RegistryError
     ├─ NotFound            RepositoryUnknown  BlobUnknown  ManifestUnknown  UploadUnknown
     ├─ Invalid             NameInvalid  TagInvalid  DigestInvalid  SizeInvalid  ManifestInvalid
-    │                      UploadInvalid  ParameterInvalid
+    │                      UploadInvalid  ParameterInvalid  LayerInvalid
     ├─ ManifestBlobUnknown one for each absent child of a manifest
     ├─ RangeInvalid        UploadRangeInvalid  UploadBusy
     ├─ TooLarge            ManifestTooLarge  UploadTooLarge  TooManyTags  PathTooLong
+    │                      LayerTooLarge
     ├─ Denied              BlobInUse  PreconditionFailed
+    ├─ Unauthenticated     no login, or a wrong one
+    ├─ AccessDenied        who is logged in may not do that
     ├─ Unsupported         RouteUnknown  MethodNotAllowed  ReadOnly
     ├─ TooManyUploads      retry_after_seconds
     ├─ RequestTimeout      the peer stopped sending
@@ -98,6 +101,10 @@ class ParameterInvalid(Invalid):
     """A query parameter or header outside its grammar."""
 
 
+class LayerInvalid(Invalid):
+    """A layer that cannot be unpacked: damaged, cut off, or no tar of files below one folder."""
+
+
 class ManifestBlobUnknown(Invalid):
     """A manifest names a blob or manifest that is not in its repository."""
 
@@ -142,6 +149,10 @@ class PathTooLong(TooLarge):
     """An address longer than any that the registry has."""
 
 
+class LayerTooLarge(TooLarge):
+    """A layer that unpacks to more bytes than it may."""
+
+
 class Denied(RegistryError):
     """Allowed to nobody by a rule of this registry; another login would not help."""
 
@@ -152,6 +163,14 @@ class BlobInUse(Denied):
 
 class PreconditionFailed(Denied):
     """``If-Match`` or ``If-None-Match`` did not hold for the tag."""
+
+
+class Unauthenticated(RegistryError):
+    """The registry wants a login, and got none or a wrong one."""
+
+
+class AccessDenied(RegistryError):
+    """The registry knows who asks and refuses; another login may help."""
 
 
 class Unsupported(RegistryError):
