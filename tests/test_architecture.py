@@ -36,6 +36,7 @@ HOMES = {
     "structlog": {"server", "jobs"},  # set up in server/logs.py; called where there is something to tell
     "uvloop": {"server", "client"},
     "yaml": {"cli"},
+    "yarl": {"transport"},  # the addresses of aiohttp
     "zstandard": {"layers"},
 }
 
