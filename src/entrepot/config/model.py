@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from entrepot import folders
 from entrepot.config.values import (
     KIB,
     MIB,
@@ -31,13 +31,7 @@ from entrepot.config.values import (
 
 def default_root() -> Path:
     """The platform's folder for a user's data, and ``entrepot`` in it."""
-    if sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    elif sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    else:
-        base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return base / "entrepot"
+    return folders.default_root(os.environ)
 
 
 def _usable_cpus() -> int:
@@ -241,7 +235,7 @@ class Settings(BaseSettings):
     @property
     def database_path(self) -> Path:
         """The SQLite file."""
-        return sqlite_path(self.database or "sqlite:///entrepot.db", root=self.root)
+        return sqlite_path(self.database or f"sqlite:///{folders.DATABASE_FILE}", root=self.root)
 
     @property
     def store_path(self) -> Path:

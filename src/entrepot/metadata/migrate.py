@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from entrepot.errors import Corrupt, Unavailable
-from entrepot.metadata.sqlite import translated
+from entrepot.metadata.plain_sqlite import translated
 
-HEAD = "0001"
+HEAD = "0002"
 _SCRIPTS = Path(__file__).parent / "migrations"
 
 

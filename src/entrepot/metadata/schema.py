@@ -142,3 +142,48 @@ leases = Table(
     PrimaryKeyConstraint("name"),
     sqlite_with_rowid=False,
 )
+
+# Of the user's image store: what a layer is when it is not compressed. ``size`` in bytes.
+layers = Table(
+    "layers",
+    METADATA,
+    _column("digest", Name),
+    _column("diff_id", Name),
+    _column("size", BigInteger),
+    PrimaryKeyConstraint("digest"),
+    sqlite_with_rowid=False,
+)
+
+# What listing images needs of a config, so that it need not open a file for each: ``created`` as the config has it,
+# ``labels`` a JSON object. A copy of what the blob says, made when it is first asked for.
+configs = Table(
+    "configs",
+    METADATA,
+    _column("digest", Name),
+    _column("created", Text, nullable=True),
+    _column("labels", Text),
+    PrimaryKeyConstraint("digest"),
+    sqlite_with_rowid=False,
+)
+
+# Manifests known to be at the registry their repository is named after: they were pulled from it or pushed to it.
+origins = Table(
+    "origins",
+    METADATA,
+    _column("manifest_id", Key, ForeignKey("manifests.id", ondelete="CASCADE")),
+    _column("at", BigInteger),
+    PrimaryKeyConstraint("manifest_id"),
+    sqlite_with_rowid=False,
+)
+
+# Uploads to other registries that were interrupted: where to go on.
+pushes = Table(
+    "pushes",
+    METADATA,
+    _column("repository", Name),
+    _column("digest", Name),
+    _column("location", Text),
+    _column("updated_at", BigInteger),
+    PrimaryKeyConstraint("repository", "digest"),
+    sqlite_with_rowid=False,
+)

@@ -1,0 +1,260 @@
+"""Metadata in one SQLite file that any number of processes of one machine share.
+
+This module runs plain SQL and imports no SQLAlchemy, which takes longer than many a command; ``sqlite.py`` adds
+what compiles SQLAlchemy's statements.
+
+Reads run on the event loop, on a connection of their own: microseconds each, and never blocked by a writer
+(WAL). Writes go through one thread per process, which takes everything that waits into one transaction, so
+that many small writes share one sync. Between processes a file lock makes the order fair; SQLite's own way
+of waiting is to sleep and try again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from entrepot.errors import Corrupt, DatabaseBusy, StorageFull, Unavailable
+from entrepot.metadata.base import Operation, Row, Statement
+
+BUSY_SECONDS = 30.0
+MOST_IN_ONE_TRANSACTION = 64
+
+_PRAGMAS = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA cache_size = -8192",  # KiB
+    "PRAGMA temp_store = MEMORY",
+)
+
+T = TypeVar("T")
+Commit = Callable[[sqlite3.Connection], None]
+Compile = Callable[[Any, Mapping[str, Any]], tuple[str, Sequence[Any]]]
+
+
+def commit(connection: sqlite3.Connection) -> None:
+    """End the transaction; when this returns it is on the disk. Fault injectors take this one's place."""
+    connection.execute("COMMIT")
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    operation: Operation[Any]
+    durable: bool
+    done: asyncio.Future[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    job: _Job
+    result: Any = None
+    error: BaseException | None = None
+
+
+class PlainSqliteMetadata:
+    """Metadata in the SQLite file at ``path``, whose tables must be there (see ``migrate``).
+
+    Statements that are no text go through ``compile``; without it only text runs.
+    """
+
+    def __init__(self, path: Path, *, commit: Commit = commit, compile: Compile | None = None) -> None:
+        self._path = path
+        self._commit = commit
+        self._compile = compile
+        self._reader = self._connect()
+        self._file = os.stat(path)
+        self._much = ThreadPoolExecutor(1, thread_name_prefix="sqlite-read")
+        self._much_reader: sqlite3.Connection | None = None
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        writer = self._connect()
+        self._writer = threading.Thread(target=self._write_all, args=(writer,), name="sqlite-write", daemon=True)
+        self._writer.start()
+
+    def _connect(self) -> sqlite3.Connection:
+        with translated():
+            connection = sqlite3.connect(
+                self._path,
+                timeout=BUSY_SECONDS,
+                isolation_level=None,  # we say BEGIN ourselves
+                check_same_thread=False,
+                cached_statements=256,
+            )
+            for pragma in _PRAGMAS:
+                connection.execute(pragma)
+            return connection
+
+    async def read(self, operation: Operation[T]) -> T:
+        return self._drive(self._reader, operation)
+
+    async def read_much(self, operation: Operation[T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._much, self._read_there, operation)
+
+    def _read_there(self, operation: Operation[T]) -> T:
+        if self._much_reader is None:
+            self._much_reader = self._connect()
+        return self._drive(self._much_reader, operation)
+
+    async def write(self, operation: Operation[T], *, durable: bool = True) -> T:
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._jobs.put(_Job(operation, durable, done))
+        return await done
+
+    async def check(self) -> None:
+        self._require_same_file()
+        with translated():
+            self._reader.execute("SELECT 1 FROM repositories LIMIT 1").fetchall()
+
+    def _require_same_file(self) -> None:
+        # the connections would go on with a file that nobody will find again
+        try:
+            is_same = os.path.samestat(os.stat(self._path), self._file)
+        except OSError as error:
+            raise Unavailable(f"the database cannot be found: {error.strerror}", path=str(self._path)) from error
+        if not is_same:
+            raise Unavailable("the database was replaced by another file; restart the server", path=str(self._path))
+
+    async def close(self) -> None:
+        self._jobs.put(None)
+        await asyncio.to_thread(self._writer.join)
+        os.close(self._lock)
+        self._much.shutdown()
+        self._reader.close()
+        if self._much_reader is not None:
+            self._much_reader.close()
+
+    def _drive(self, connection: sqlite3.Connection, operation: Operation[T]) -> T:
+        with translated():
+            try:
+                statement = next(operation)
+                while True:
+                    statement = operation.send(self._execute(connection, statement))
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+
+    def _execute(self, connection: sqlite3.Connection, statement: Statement) -> list[Row]:
+        text, values = statement
+        if isinstance(text, str):
+            return connection.execute(text, values).fetchall()
+        if self._compile is None:
+            raise TypeError(f"expected SQL text, got {type(text).__name__}: open the database with SqliteMetadata")
+        return connection.execute(*self._compile(text, values)).fetchall()
+
+    def _write_all(self, connection: sqlite3.Connection) -> None:
+        with closing(connection):
+            while (job := self._jobs.get()) is not None:
+                batch, is_last = self._with_waiting(job)
+                with _locked(self._lock):
+                    outcomes = self._run(connection, batch)
+                _tell(outcomes)
+                if is_last:
+                    break
+
+    def _with_waiting(self, first: _Job) -> tuple[list[_Job], bool]:
+        batch = [first]
+        with suppress(queue.Empty):
+            while len(batch) < MOST_IN_ONE_TRANSACTION:
+                job = self._jobs.get_nowait()
+                if job is None:
+                    return batch, True
+                batch.append(job)
+        return batch, False
+
+    def _run(self, connection: sqlite3.Connection, batch: list[_Job]) -> list[_Outcome]:
+        outcomes: list[_Outcome] = []
+        try:
+            with translated():
+                durable = any(job.durable for job in batch)
+                connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+                connection.execute("BEGIN IMMEDIATE")
+                for job in batch:
+                    outcomes.append(self._run_one(connection, job))
+                self._commit(connection)
+                return outcomes
+        except Exception as error:
+            _roll_back(connection)
+            return _all_failed(batch, outcomes, error)
+
+    def _run_one(self, connection: sqlite3.Connection, job: _Job) -> _Outcome:
+        connection.execute("SAVEPOINT one")
+        try:
+            result = self._drive(connection, job.operation)
+        except Exception as error:
+            if not connection.in_transaction:  # the database gave up the whole of it, as it does when it is full
+                raise
+            connection.execute("ROLLBACK TO one")
+            connection.execute("RELEASE one")
+            return _Outcome(job, error=error)
+        connection.execute("RELEASE one")
+        return _Outcome(job, result)
+
+
+def _all_failed(batch: list[_Job], outcomes: list[_Outcome], error: Exception) -> list[_Outcome]:
+    """The batch failed as a whole with ``error``; operations that had failed before that keep their own."""
+    own = {id(outcome.job): outcome.error for outcome in outcomes}
+    return [_Outcome(job, error=own.get(id(job)) or error) for job in batch]
+
+
+def _tell(outcomes: list[_Outcome]) -> None:
+    with suppress(RuntimeError):  # the event loop was closed meanwhile: nobody is waiting
+        outcomes[0].job.done.get_loop().call_soon_threadsafe(_settle, outcomes)
+
+
+def _settle(outcomes: list[_Outcome]) -> None:
+    for outcome in outcomes:
+        if outcome.job.done.done():  # its waiter was cancelled
+            continue
+        if outcome.error is not None:
+            outcome.job.done.set_exception(outcome.error)
+        else:
+            outcome.job.done.set_result(outcome.result)
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+
+
+@contextmanager
+def _locked(fd: int) -> Iterator[None]:
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(fd, fcntl.LOCK_UN)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Let SQLite's errors out as ours."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise _translate(error) from error
+
+
+def _translate(error: sqlite3.DatabaseError) -> Exception:
+    exact = getattr(error, "sqlite_errorcode", 0)
+    code = exact & 0xFF
+    if code == sqlite3.SQLITE_FULL or exact == sqlite3.SQLITE_IOERR_SHMSIZE:
+        return StorageFull("no space left to record this; free some space and try again", database=str(error))
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL):
+        return DatabaseBusy(f"the database was busy for {BUSY_SECONDS:.0f} seconds", database=str(error))
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return Corrupt(f"the database is damaged: {error}", database=str(error))
+    if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+        return Unavailable(f"the database cannot be read or written: {error}", database=str(error))
+    return error
