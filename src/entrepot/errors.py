@@ -5,6 +5,7 @@ raises and catches these::
 
     RegistryError
     ├─ NotFound            RepositoryUnknown  BlobUnknown  ManifestUnknown  UploadUnknown
+    │                      PlatformUnknown
     ├─ Invalid             NameInvalid  TagInvalid  DigestInvalid  SizeInvalid  ManifestInvalid
     │                      UploadInvalid  ParameterInvalid  LayerInvalid
     ├─ ManifestBlobUnknown one for each absent child of a manifest
@@ -63,6 +64,10 @@ class BlobUnknown(NotFound):
 
 class ManifestUnknown(NotFound):
     """No such manifest or tag in this repository."""
+
+
+class PlatformUnknown(NotFound):
+    """An image that is not there for the platform asked for; ``platforms`` in the detail are those there are."""
 
 
 class UploadUnknown(NotFound):

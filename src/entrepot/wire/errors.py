@@ -34,6 +34,8 @@ STATUS_AND_CODE: dict[type[e.RegistryError], tuple[int, str]] = {
     e.Denied: (403, "DENIED"),
     e.BlobInUse: (403, "DENIED"),
     e.PreconditionFailed: (412, "DENIED"),
+    e.Unauthenticated: (401, "UNAUTHORIZED"),
+    e.AccessDenied: (403, "DENIED"),
     e.Unsupported: (405, "UNSUPPORTED"),
     e.RouteUnknown: (404, "UNSUPPORTED"),
     e.MethodNotAllowed: (405, "UNSUPPORTED"),
