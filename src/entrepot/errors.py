@@ -7,7 +7,7 @@ raises and catches these::
     ├─ NotFound            RepositoryUnknown  BlobUnknown  ManifestUnknown  UploadUnknown
     │                      PlatformUnknown
     ├─ Invalid             NameInvalid  TagInvalid  DigestInvalid  SizeInvalid  ManifestInvalid
-    │                      UploadInvalid  ParameterInvalid  LayerInvalid
+    │                      UploadInvalid  ParameterInvalid  LayerInvalid  ArchiveInvalid
     ├─ ManifestBlobUnknown one for each absent child of a manifest
     ├─ RangeInvalid        UploadRangeInvalid  UploadBusy
     ├─ TooLarge            ManifestTooLarge  UploadTooLarge  TooManyTags  PathTooLong
@@ -19,7 +19,7 @@ raises and catches these::
     ├─ TooManyUploads      retry_after_seconds
     ├─ RequestTimeout      the peer stopped sending
     ├─ ClientGone          the peer hung up in the middle of a body
-    ├─ Unavailable         StorageFull  DatabaseBusy            worth a retry
+    ├─ Unavailable         StorageFull  DatabaseBusy  RateLimited  UpstreamFailed    worth a retry
     ├─ Corrupt             the stored bytes are not what their digest says
     └─ ConfigInvalid       a wrong key or value in the configuration
     RegistryErrors         several of the above in one answer
@@ -108,6 +108,10 @@ class ParameterInvalid(Invalid):
 
 class LayerInvalid(Invalid):
     """A layer that cannot be unpacked: damaged, cut off, or no tar of files below one folder."""
+
+
+class ArchiveInvalid(Invalid):
+    """An archive or image layout that cannot be read: damaged, hostile, or none at all."""
 
 
 class ManifestBlobUnknown(Invalid):
@@ -220,6 +224,21 @@ class Unavailable(RegistryError):
     def __init__(self, message: str, *, retry_after_seconds: int = 5, **detail: Any) -> None:
         super().__init__(message, retry_after_seconds=retry_after_seconds, **detail)
         self.retry_after_seconds = retry_after_seconds
+
+
+class RateLimited(Unavailable):
+    """Too many requests for this registry; ``retry_after_seconds`` is 0 when it did not say how long to wait."""
+
+    def __init__(self, message: str, *, retry_after_seconds: int = 0, **detail: Any) -> None:
+        super().__init__(message, retry_after_seconds=retry_after_seconds, **detail)
+
+
+class UpstreamFailed(Unavailable):
+    """Another registry answered with ``status``, of its own failing."""
+
+    def __init__(self, message: str, *, status: int, **detail: Any) -> None:
+        super().__init__(message, status=status, **detail)
+        self.status = status
 
 
 class StorageFull(Unavailable):
