@@ -14,7 +14,7 @@ A generator yields TokenRequests, is sent a TokenResponse for each, and returns.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from entrepot.auth.challenge import Challenge
@@ -37,7 +37,7 @@ GrantFlow = Generator[TokenRequest, TokenResponse, Grant]
 
 @dataclass(frozen=True, slots=True)
 class _Token:
-    header: str
+    header: str = field(repr=False)
     scopes: frozenset[Scope]
     good_until: float
 
@@ -49,7 +49,7 @@ class _Token:
 class Login:
     """A login that the token service took. ``identity_token`` stands for the password from now on, if there is one."""
 
-    header: str | None
+    header: str = field(repr=False)
     identity_token: Secret | None = None
 
 
