@@ -89,7 +89,8 @@ class Partial(Protocol):
     """A blob of known digest and size that arrives in any order, and over several runs of the program if need be.
 
     Whoever holds it is the only one on this machine. The bytes are hashed while they come, from the beginning as
-    far as there are no gaps, so that ``commit`` has little left to do.
+    far as there are no gaps, so that ``commit`` has little left to do. Every method may raise StorageFull or
+    Unavailable; what is there stays, as far as it is known to be good.
     """
 
     @property
@@ -103,7 +104,7 @@ class Partial(Protocol):
         """What ``set_validator`` was told, in this run or an earlier one: the ETag of what the bytes come from."""
 
     async def set_validator(self, validator: str) -> None:
-        """Remember it beside the bytes."""
+        """Remember it beside the bytes; it is durable when they are."""
 
     def missing(self) -> list[tuple[int, int]]:
         """The spans (start, end excluded) that are not there yet, in order; none of them is empty."""
@@ -114,17 +115,20 @@ class Partial(Protocol):
     async def write(self, start: int, pieces: AsyncIterable[bytes]) -> int:
         """Put bytes from ``start`` on and return where they end; several spans may be written at once.
 
-        When ``pieces`` raises, what came before is kept. Raises SizeInvalid for bytes beyond ``size``.
+        Bytes that are there already, or that another call is writing, are passed over: the first ones stay. When
+        ``pieces`` raises, what came before is kept. Raises SizeInvalid for bytes beyond ``size``; those before
+        are kept.
         """
 
     async def restart(self) -> None:
-        """Give up what is there: all is missing again."""
+        """Give up what is there, and the validator: all is missing again. Not while something is written."""
 
     async def commit(self) -> StoredBlob:
         """Make the bytes durable and give them a location.
 
-        Raises SizeInvalid while something is missing, DigestInvalid when the digest is another one; after the
-        latter nothing is kept.
+        Raises SizeInvalid while something is missing, DigestInvalid when the digest is another one. After the
+        latter it is as after ``restart``: when some of the bytes were from an earlier run they may be to blame,
+        and fetching all of it again is worth a try.
         """
 
 
@@ -175,18 +179,28 @@ class BlobStore(Protocol):
     async def discard_upload(self, upload_id: str) -> bool:
         """Remove an upload's bytes unless a writer holds it; False when one does."""
 
+    def guard(self, *, alone: bool = False) -> AbstractAsyncContextManager[None]:
+        """Held from before a commit until the metadata names the bytes, by any number of processes at once.
+
+        Whoever deletes bytes that nobody names takes it ``alone``, so that no commit is between the two; he waits
+        until those that hold it have let go, and they that come after him wait for him. Who holds it must not
+        take it once more.
+        """
+
     async def check(self) -> None:
         """Whether the store can be read. Raises Unavailable with the reason when it cannot."""
 
 
 @runtime_checkable
-class PartialStore(Protocol):
+class PartialStore(BlobStore, Protocol):
     """A BlobStore that can also be filled from elsewhere piece by piece."""
 
     def open_partial(self, digest: Digest, size: int) -> AbstractAsyncContextManager[Partial]:
-        """What is there of a sha256 blob so far, to go on with. Waits while another process holds it.
+        """What is there of a blob so far, to go on with. Waits while somebody else holds it, also in this process.
 
-        Leaving keeps what is not committed, for the next one. Raises StorageFull, Unavailable.
+        Leaving keeps what is not committed, for the next one who asks for the same size: for another all is
+        missing again. Once committed, nobody else gets the partial before it is left, so that there is time to
+        record the blob. Raises StorageFull, Unavailable.
         """
 
     def walk_partials(self) -> AsyncIterator[tuple[Digest, int]]:
@@ -194,9 +208,3 @@ class PartialStore(Protocol):
 
     async def discard_partial(self, digest: Digest) -> bool:
         """Remove what was begun; False when somebody holds it."""
-
-    def guard(self, *, alone: bool = False) -> AbstractAsyncContextManager[None]:
-        """Held from before a commit until the metadata names the bytes, by any number of processes at once.
-
-        Whoever deletes bytes that nobody names takes it ``alone``, so that no commit is between the two.
-        """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from entrepot.digest import CANONICAL, Digest
 from entrepot.errors import Corrupt
@@ -84,6 +84,9 @@ class CachedBlobStore:
 
     async def discard_upload(self, upload_id: str) -> bool:
         return await self._store.discard_upload(upload_id)
+
+    def guard(self, *, alone: bool = False) -> AbstractAsyncContextManager[None]:
+        return self._store.guard(alone=alone)
 
     async def check(self) -> None:
         await self._store.check()

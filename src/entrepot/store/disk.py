@@ -17,6 +17,13 @@ class Disk:
         for first in range(0, len(pieces), _MAX_BUFFERS):
             _write_all(fd, pieces[first : first + _MAX_BUFFERS])
 
+    def write_at(self, fd: int, pieces: Sequence[bytes], position: int) -> None:
+        """Write all pieces from ``position`` on."""
+        for first in range(0, len(pieces), _MAX_BUFFERS):
+            buffers = pieces[first : first + _MAX_BUFFERS]
+            _write_all_at(fd, buffers, position)
+            position += sum(map(len, buffers))
+
     def sync(self, fd: int) -> None:
         """Return when the file's bytes and size are on the disk."""
         os.fsync(fd)
@@ -41,3 +48,12 @@ def _write_all(fd: int, pieces: Sequence[bytes]) -> None:
         rest = memoryview(b"".join(pieces))
         while written < total:
             written += os.write(fd, rest[written:])
+
+
+def _write_all_at(fd: int, pieces: Sequence[bytes], position: int) -> None:
+    total = sum(map(len, pieces))
+    written = os.pwritev(fd, pieces, position)
+    if written < total:
+        rest = memoryview(b"".join(pieces))
+        while written < total:
+            written += os.pwrite(fd, rest[written:], position + written)

@@ -6,7 +6,7 @@ import asyncio
 import os
 import uuid
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 
 from entrepot import hashing
@@ -16,6 +16,8 @@ from entrepot.hashing import RunningHash
 from entrepot.store.base import Checkpoint, StoredBlob, UploadState
 from entrepot.store.disk import Disk
 from entrepot.store.folder import READ_PIECE, BlobFolder, hash_file
+from entrepot.store.guard import FolderGuard
+from entrepot.store.partials import SAVE_EVERY, FilesystemPartial, FilesystemPartials
 from entrepot.store.threads import DiskThreads
 
 WRITE_PIECE = 1024 * 1024
@@ -37,11 +39,14 @@ class FilesystemBlobStore:
         disk: Disk | None = None,
         threads: int = 16,
         lock_wait_seconds: float = LOCK_WAIT_SECONDS,
+        save_every: int = SAVE_EVERY,
     ) -> None:
         self._folder = BlobFolder(root, disk or Disk())
         self._threads = DiskThreads(threads)
         self._lock_wait_seconds = lock_wait_seconds
         self._reads = 0
+        self._guard = FolderGuard(root)
+        self._partials = FilesystemPartials(self._folder, self._threads, save_every=save_every)
 
     async def begin_upload(self, *, algorithm: str = CANONICAL) -> FilesystemUpload:
         hashes = {name: hashing.begin(name) for name in {CANONICAL, algorithm}}
@@ -112,6 +117,18 @@ class FilesystemBlobStore:
 
     async def discard_upload(self, upload_id: str) -> bool:
         return await self._threads.run(self._folder.discard_upload, upload_id)
+
+    def open_partial(self, digest: Digest, size: int) -> AbstractAsyncContextManager[FilesystemPartial]:
+        return self._partials.open(digest, size)
+
+    def walk_partials(self) -> AsyncIterator[tuple[Digest, int]]:
+        return self._partials.walk()
+
+    async def discard_partial(self, digest: Digest) -> bool:
+        return await self._partials.discard(digest)
+
+    def guard(self, *, alone: bool = False) -> AbstractAsyncContextManager[None]:
+        return self._guard.held(alone=alone)
 
     async def check(self) -> None:
         await self._threads.run(self._folder.make, self._folder.blobs)

@@ -2,7 +2,9 @@
 
     <root>/blobs/sha256/<first two hex digits>/<hex>   committed; the location is the path below blobs/
     <root>/uploads/<upload id>                         bytes on their way in
+    <root>/partials/<algorithm>/<hex>                  what is there of a blob that is fetched; see partial_files.py
     <root>/quarantine/<hex>-<n>                        what ``admin check --repair`` took out
+    <root>/guard, guard.turn                           empty, for locks; see guard.py
 
 A commit syncs the file, renames it into place, and syncs the folder. An upload's one writer holds a lock on
 its file (flock), which the kernel lets go when the process dies.
@@ -32,6 +34,7 @@ class BlobFolder:
     def __init__(self, root: Path, disk: Disk) -> None:
         self.blobs = root / "blobs"
         self.uploads = root / "uploads"
+        self.partials = root / "partials"
         self.quarantined = root / "quarantine"
         self.disk = disk
         self._root = root
@@ -51,13 +54,18 @@ class BlobFolder:
             self._made.update(siblings)
         self._made.add(folder)
 
+    def make_again(self, folder: Path) -> None:
+        """Create it although we have done so before: somebody has cleaned up empty folders behind our back."""
+        self._made.clear()
+        self.make(folder)
+
     def create_upload(self, upload_id: str) -> int:
         """A new file for an upload, locked."""
         path = self.uploads / upload_id
         while True:
             fd = self._open_upload(path, create=True)
             fcntl.flock(fd, fcntl.LOCK_EX)
-            if _is_at(path, fd):
+            if is_at(path, fd):
                 return fd
             os.close(fd)  # the job that removes leftovers took the new file for one
 
@@ -80,7 +88,7 @@ class BlobFolder:
         except BlockingIOError:
             os.close(fd)
             return None
-        if not _is_at(path, fd):  # committed or cancelled between our open and our lock
+        if not is_at(path, fd):  # committed or cancelled between our open and our lock
             os.close(fd)
             raise UploadUnknown(f"upload {state.id} has just ended", upload=state.id)
         return fd
@@ -92,14 +100,13 @@ class BlobFolder:
         except FileNotFoundError:
             if not create:
                 raise UploadUnknown(f"the bytes of upload {path.name} are gone", upload=path.name) from None
-        self._made.clear()  # somebody has cleaned up empty folders behind our back
-        self.make(self.uploads)
+        self.make_again(self.uploads)
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
 
     def close_cut(self, upload_id: str, fd: int, size: int) -> None:
         """Cut an upload's file back to ``size`` and close it."""
         try:
-            if _is_at(self.uploads / upload_id, fd):
+            if is_at(self.uploads / upload_id, fd):
                 os.ftruncate(fd, size)
         finally:
             os.close(fd)
@@ -113,7 +120,7 @@ class BlobFolder:
             return True
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_at(path, fd):
+            if is_at(path, fd):
                 path.unlink()
         except BlockingIOError:
             return False
@@ -123,15 +130,18 @@ class BlobFolder:
 
     def place(self, upload_id: str, digest: Digest) -> str:
         """Rename a synced upload to where ``digest`` belongs, over what may be there; return the location."""
+        return self.place_file(self.uploads / upload_id, digest)
+
+    def place_file(self, source: Path, digest: Digest) -> str:
+        """The same with any synced file of this file system."""
         location = f"{CANONICAL}/{digest.encoded[:2]}/{digest.encoded}"
         target = self.blobs / location
         self.make(target.parent)
         try:
-            self.disk.rename(self.uploads / upload_id, target)
-        except FileNotFoundError:  # somebody has cleaned up empty folders behind our back
-            self._made.clear()
-            self.make(target.parent)
-            self.disk.rename(self.uploads / upload_id, target)
+            self.disk.rename(source, target)
+        except FileNotFoundError:
+            self.make_again(target.parent)
+            self.disk.rename(source, target)
         self.disk.sync_folder(target.parent)
         return location
 
@@ -171,10 +181,10 @@ class BlobFolder:
 
     def _take_out(self, source: Path, digest: Digest, bad: int) -> bool:
         target = self.quarantined / f"{digest.encoded}-{uuid.uuid4().hex[:8]}"
-        if not _is_at(source, bad):
+        if not is_at(source, bad):
             return False
         self.disk.rename(source, target)
-        if not _is_at(target, bad):  # somebody pushed it anew just now, and we moved that away
+        if not is_at(target, bad):  # somebody pushed it anew just now, and we moved that away
             with suppress(FileExistsError):
                 os.link(target, source)
             target.unlink()
@@ -267,7 +277,8 @@ def _feed(fd: int, running: RunningHash, end: int) -> None:
         running.update(piece)
 
 
-def _is_at(path: Path, fd: int) -> bool:
+def is_at(path: Path, fd: int) -> bool:
+    """Whether this open file is the one of that name."""
     try:
         return os.path.samestat(path.stat(), os.fstat(fd))
     except FileNotFoundError:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
+from collections import defaultdict
 from collections.abc import AsyncIterable, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from entrepot.digest import CANONICAL, Digest, require_match
-from entrepot.errors import Corrupt, UploadBusy, UploadUnknown
+from entrepot.errors import Corrupt, DigestInvalid, SizeInvalid, UploadBusy, UploadUnknown
 from entrepot.store.base import Checkpoint, StoredBlob, UploadState
+from entrepot.store.spans import Spans
 
 READ_PIECE = 64 * 1024
 
@@ -20,6 +23,9 @@ class MemoryBlobStore:
         self.blobs: dict[str, bytes] = {}
         self.uploads: dict[str, bytearray] = {}
         self.writers: set[str] = set()
+        self.partials: dict[Digest, MemoryPartial] = {}
+        self._partial_locks: defaultdict[Digest, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._guard = _Guard()
 
     async def begin_upload(self, *, algorithm: str = CANONICAL) -> MemoryUpload:
         upload_id = str(uuid.uuid4())
@@ -70,6 +76,31 @@ class MemoryBlobStore:
             return False
         self.uploads.pop(upload_id, None)
         return True
+
+    @asynccontextmanager
+    async def open_partial(self, digest: Digest, size: int) -> AsyncIterator[MemoryPartial]:
+        async with self._partial_locks[digest]:
+            partial = self.partials.get(digest)
+            if partial is None or partial.size != size:
+                partial = self.partials[digest] = MemoryPartial(self, digest, size)
+            try:
+                yield partial
+            finally:
+                if not partial.there:
+                    self.partials.pop(digest, None)
+
+    async def walk_partials(self) -> AsyncIterator[tuple[Digest, int]]:
+        for digest, partial in sorted(self.partials.items()):
+            yield digest, len(partial.content)
+
+    async def discard_partial(self, digest: Digest) -> bool:
+        if self._partial_locks[digest].locked():
+            return False
+        self.partials.pop(digest, None)
+        return True
+
+    def guard(self, *, alone: bool = False) -> AbstractAsyncContextManager[None]:
+        return self._guard.alone() if alone else self._guard.shared()
 
     async def check(self) -> None:
         return None
@@ -128,6 +159,92 @@ class MemoryUpload:
 
     async def close(self) -> None:
         self._store.writers.discard(self.id)
+
+
+class MemoryPartial:
+    """A partial in a bytearray."""
+
+    def __init__(self, store: MemoryBlobStore, digest: Digest, size: int) -> None:
+        self.digest = digest
+        self.size = size
+        self.validator: str | None = None
+        self.content = bytearray(size)
+        self.there = Spans()
+        self._store = store
+
+    async def set_validator(self, validator: str) -> None:
+        self.validator = validator
+
+    def missing(self) -> list[tuple[int, int]]:
+        return self.there.missing(0, self.size)
+
+    def prefix(self) -> int:
+        return self.there.prefix()
+
+    async def write(self, start: int, pieces: AsyncIterable[bytes]) -> int:
+        if not 0 <= start <= self.size:
+            raise self._wrong_size(start)
+        position = start
+        async for piece in pieces:
+            end = min(position + len(piece), self.size)
+            for first, last in self.there.missing(position, end):
+                self.content[first:last] = piece[first - position : last - position]
+            self.there.add(position, end)
+            if position + len(piece) > self.size:
+                raise self._wrong_size(position + len(piece))
+            position = end
+        return position
+
+    def _wrong_size(self, actual: int) -> SizeInvalid:
+        return SizeInvalid(
+            f"{self.digest} has {self.size} bytes, expected; got {actual}", expected=self.size, actual=actual
+        )
+
+    async def restart(self) -> None:
+        self.there = Spans()
+        self.validator = None
+
+    async def commit(self) -> StoredBlob:
+        if self.missing():
+            raise self._wrong_size(self.size - sum(end - start for start, end in self.missing()))
+        content = bytes(self.content)
+        try:
+            require_match(self.digest, Digest.of(content, self.digest.algorithm), self.size)
+        except DigestInvalid:
+            await self.restart()
+            raise
+        canonical = Digest.of(content)
+        self._store.blobs[canonical] = content
+        self._store.partials.pop(self.digest, None)
+        return StoredBlob(canonical, self.size, canonical)
+
+
+class _Guard:
+    """Shared by many, or held alone by one, before whom no others get in."""
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+        self._free = asyncio.Event()
+        self._free.set()
+        self._holders = 0
+
+    @asynccontextmanager
+    async def shared(self) -> AsyncIterator[None]:
+        async with self._turn:
+            self._holders += 1
+            self._free.clear()
+        try:
+            yield
+        finally:
+            self._holders -= 1
+            if not self._holders:
+                self._free.set()
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        async with self._turn:
+            await self._free.wait()
+            yield
 
 
 async def _pieces(content: bytes) -> AsyncIterator[bytes]:

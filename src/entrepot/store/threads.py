@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from entrepot.errors import StorageFull, Unavailable
 
@@ -32,17 +32,34 @@ class DiskThreads:
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
-            while not work.done():
-                with suppress(asyncio.CancelledError):
-                    await asyncio.wait({work})
+            with suppress(asyncio.CancelledError):
+                await wait_out({work})
             if work.exception() is None and undo is not None:
                 undo(work.result())
             raise
         except OSError as error:
-            raise _translate(error) from error
+            raise translate(error) from error
 
 
-def _translate(error: OSError) -> Unavailable:
-    if error.errno in _FULL:
+async def wait_out(works: Collection[asyncio.Future[Any]]) -> None:
+    """Return when all of them have ended, however often the caller is cancelled meanwhile; that is raised then."""
+    cancelled: asyncio.CancelledError | None = None
+    while pending := [work for work in works if not work.done()]:
+        try:
+            await asyncio.wait(pending)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+
+
+def translate(error: OSError) -> Unavailable:
+    """What the operating system says, in our words."""
+    if is_full(error):
         return StorageFull("no space left to store this; free some space and try again", errno=error.errno)
     return Unavailable(f"the disk failed: {error.strerror}", errno=error.errno)
+
+
+def is_full(error: OSError) -> bool:
+    """Whether there was no space, or no more of it for this user."""
+    return error.errno in _FULL

@@ -146,6 +146,14 @@ class FaultyDisk(Disk):
         self._suffer(fault)
         super().write(fd, pieces)
 
+    def write_at(self, fd: int, pieces: Sequence[bytes], position: int) -> None:
+        fault = self._plan.strike("write", _path_of(fd))
+        if fault is not None and fault.torn:
+            content = b"".join(pieces)
+            super().write_at(fd, [content[: len(content) // 2]], position)
+        self._suffer(fault)
+        super().write_at(fd, pieces, position)
+
     def sync(self, fd: int) -> None:
         self._suffer(self._plan.strike("sync", _path_of(fd)))
         super().sync(fd)
