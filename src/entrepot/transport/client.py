@@ -1,33 +1,32 @@
 """The HTTP client's policy: which address, which login, what is tried again, where redirects may lead.
 
-A ``Call`` is what a caller wants of a registry; the ``Transport`` turns it into as many requests as that takes, and gives
-back the answer that counts. Errors are the registry's own, read from its answer, or ConnectionFailed.
+A ``Call`` is what a caller wants of a registry; the ``Transport`` turns it into as many requests as that takes, and
+gives back the answer that counts. Errors are the registry's own, read from its answer, or ConnectionFailed.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
 from entrepot.auth.challenge import parse_challenges
-from entrepot.auth.credentials import Credentials
-from entrepot.auth.flow import Authorizer, TokenRequest, TokenResponse
+from entrepot.auth.flow import Authorizer, Flow, TokenRequest, TokenResponse
 from entrepot.auth.scope import Scope
+from entrepot.auth.secret import Credentials
 from entrepot.errors import (
     AccessDenied,
     ManifestTooLarge,
     NotFound,
     RegistryError,
     RegistryErrors,
-    Unauthenticated,
     Unavailable,
 )
 from entrepot.transport.base import Body, ConnectionFailed, Exchange, Request, Response
-from entrepot.transport.endpoints import Endpoint, Endpoints
-from entrepot.transport.redirects import MOST_REDIRECTS, REDIRECTS, is_loopback, redirected, same_place
+from entrepot.transport.redirects import MOST_REDIRECTS, REDIRECTS, redirected, same_place
 from entrepot.transport.retry import RETRIED_STATUSES, RetryPolicy, Tries, may_repeat
 from entrepot.wire.errors import decode
 from entrepot.wire.responses import parse_retry_after
@@ -39,10 +38,44 @@ _LOGINS = 3  # a token that ran out, then one whose scope was too small, then we
 FindCredentials = Callable[[str, str], Credentials | None]  # registry, repository
 
 
+class Endpoint(Protocol):
+    """Where a registry, or a mirror of it, is reached."""
+
+    @property
+    def base_url(self) -> str:
+        """Scheme, host and port, and a path where the API is below one."""
+
+    @property
+    def domain(self) -> str:
+        """The registry whose login counts here."""
+
+    @property
+    def query(self) -> Mapping[str, str]: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+    def repository(self, name: str) -> str:
+        """What the repository is called there."""
+
+
+class Endpoints(Protocol):
+    """Knows where registries are."""
+
+    def for_pull(self, domain: str, name: str) -> Sequence[Endpoint]:
+        """Where to read from, in this order; the registry itself comes last."""
+
+    def for_push(self, domain: str) -> Endpoint:
+        """The registry itself."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """What is wanted of a registry. ``path`` makes the path of a repository's name, which mirrors may spell differently;
-    ``url`` is there instead when the registry itself has told where to go on."""
+    """What is wanted of a registry.
+
+    ``path`` makes the path of a repository's name, which mirrors may spell differently; ``url`` is there instead when
+    the registry itself has told where to go on.
+    """
 
     method: str
     domain: str
@@ -166,31 +199,27 @@ class Transport:
         error = decode(response.status, content, absent=call.absent)
         if response.status not in RETRIED_STATUSES or not call.retry:
             raise error
+        await self._wait(tries, response, error)
+
+    async def _wait(self, tries: Tries, response: Response, error: RegistryError | RegistryErrors) -> None:
         wish = parse_retry_after(response.headers.get("retry-after", ""), self._clock())
-        plain = error if isinstance(error, RegistryError) else Unavailable(str(error))
-        await tries.wait_after(plain, wish=wish)
+        await tries.wait_after(error if isinstance(error, RegistryError) else Unavailable(str(error)), wish=wish)
 
     async def _logged_in(self, call: Call, endpoint: Endpoint, stack: AsyncExitStack) -> tuple[Response, str]:
         request = self._request(call, endpoint)
+        if not same_place(urlsplit(request.url), urlsplit(endpoint.base_url)):  # e.g. where uploads are kept
+            return await self._follow(request, stack), request.url
         authorizer = self._authorizer(endpoint, call)
-        is_ours = same_place(urlsplit(request.url), urlsplit(endpoint.base_url))
         for _ in range(_LOGINS):
-            header = authorizer.header(call.scopes) if is_ours else None
+            header = authorizer.header(call.scopes)
             response = await self._follow(_with(request, header), stack)
-            if response.status != 401 or not is_ours:
-                return response, request.url
             challenges = parse_challenges(response.headers.get("www-authenticate", ""))
-            if not challenges:
-                return response, request.url
-            try:
-                await self._log_in(authorizer, response, call)
-            except Unauthenticated as error:
-                raise _as_told(error, await _read_some(response) if call.method != "HEAD" else b"", call) from error
+            if response.status != 401 or not challenges:
+                break
+            await self._log_in(authorizer.challenged(challenges, call.scopes, sent=header))
         return response, request.url
 
-    async def _log_in(self, authorizer: Authorizer, response: Response, call: Call) -> None:
-        challenges = parse_challenges(response.headers.get("www-authenticate", ""))
-        flow = authorizer.challenged(challenges, call.scopes)
+    async def _log_in(self, flow: Flow) -> None:
         try:
             wanted = next(flow)
             while True:
@@ -213,9 +242,7 @@ class Transport:
                 continue
             if response.status not in RETRIED_STATUSES:
                 return TokenResponse(response.status, content, response.headers.get("content-type", ""))
-            error = decode(response.status, content[:MAX_ERROR_BODY])
-            wish = parse_retry_after(response.headers.get("retry-after", ""), self._clock())
-            await tries.wait_after(error if isinstance(error, RegistryError) else Unavailable(str(error)), wish=wish)
+            await self._wait(tries, response, decode(response.status, content[:MAX_ERROR_BODY]))
 
     async def _follow(self, request: Request, stack: AsyncExitStack) -> Response:
         for _ in range(MOST_REDIRECTS):
@@ -225,7 +252,8 @@ class Transport:
             if response.status not in REDIRECTS or not location:
                 return response
             request = redirected(request, location)
-        raise AccessDenied(f"{urlsplit(request.url).hostname} redirects in circles", registry=urlsplit(request.url).netloc)
+        host = urlsplit(request.url).netloc
+        raise AccessDenied(f"{host} redirects in circles", registry=host)
 
     def _request(self, call: Call, endpoint: Endpoint) -> Request:
         url = call.url

@@ -63,8 +63,8 @@ class Tries:
     def _seconds(self, wish: float | None) -> float:
         if wish is not None:
             return min(max(0.0, wish), self._policy.longest_wish_seconds)
-        doubled = min(self._policy.longest_seconds, self._policy.first_seconds * 2 ** (self._failures - 1))
-        return doubled * random.uniform(0.8, 1.0)
+        doubled: float = min(self._policy.longest_seconds, self._policy.first_seconds * 2 ** (self._failures - 1))
+        return doubled * random.uniform(0.8, 1.0)  # noqa: S311  (so that clients do not come back all at once)
 
 
 def may_repeat(method: str, error: ConnectionFailed) -> bool:
