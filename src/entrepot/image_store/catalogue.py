@@ -1,0 +1,224 @@
+"""What is there: the manifests of each repository of the image store, and which of them are images.
+
+A repository holds indexes, image manifests, and what belongs to them (attestations, referrers). Those that stand for
+themselves, because a tag or nothing at all leads to them, are its *tops*. Content was checked when it was stored.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from entrepot.digest import Digest
+from entrepot.image import ATTESTATION
+from entrepot.manifest import IMAGE_TYPES, INDEX_TYPES, Descriptor, StoredManifest
+from entrepot.metadata import images
+from entrepot.metadata.base import Operation
+from entrepot.metadata.images import ManifestRow, TagRow
+from entrepot.platforms import Platform, choose
+from entrepot.reference import ImageReference, RepositoryName, Tag
+
+UNTAGGED = RepositoryName("untagged")  # where images without a name are kept; a single part is no registry
+
+_REGISTRY = re.compile(r"(localhost|[^/]*(\.|__|ip6-)[^/]*)/.*")
+_MAX_NESTING = 8  # of indexes in indexes
+
+
+def is_image_repository(name: str) -> bool:
+    """Whether a repository belongs to the image store: its name begins with a registry.
+
+    Others in the same root were pushed to ``entrepot serve`` under names of their own.
+    """
+    return name == UNTAGGED or _REGISTRY.fullmatch(name) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What an index says of one manifest."""
+
+    digest: str
+    platform: Platform | None
+    is_attestation: bool
+
+
+@dataclass(frozen=True)
+class KeptManifest:
+    """One manifest of one repository, read as far as it is asked for."""
+
+    row: ManifestRow
+    repository_id: int
+    repository: RepositoryName
+    tags: tuple[TagRow, ...]
+
+    @property
+    def digest(self) -> Digest:
+        return Digest(self.row.digest)
+
+    @property
+    def is_index(self) -> bool:
+        return self.row.media_type in INDEX_TYPES
+
+    @property
+    def is_image(self) -> bool:
+        return self.row.media_type in IMAGE_TYPES
+
+    @property
+    def stored(self) -> StoredManifest:
+        """Its exact bytes."""
+        return StoredManifest(self.digest, self.row.media_type, self.row.content)
+
+    @property
+    def is_named(self) -> bool:
+        """Whether a tag or a registry names it."""
+        return bool(self.tags) or self.row.origin_at is not None
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        document = json.loads(self.row.content)
+        return document if isinstance(document, dict) else {}
+
+    @cached_property
+    def image_id(self) -> str:
+        """What docker calls the ID: the digest of the config; of what has none, its own digest."""
+        return str(self.document["config"]["digest"]) if self.is_image else self.row.digest
+
+    @property
+    def config(self) -> Descriptor | None:
+        return _descriptor(self.document["config"]) if self.is_image else None
+
+    @property
+    def layers(self) -> list[Descriptor]:
+        return [_descriptor(layer) for layer in self.document["layers"]] if self.is_image else []
+
+    @cached_property
+    def entries(self) -> list[Entry]:
+        return [_entry(entry) for entry in self.document["manifests"]] if self.is_index else []
+
+
+class Shelf:
+    """All manifests of one repository."""
+
+    def __init__(
+        self, repository_id: int, name: RepositoryName, rows: Sequence[ManifestRow], tags: Sequence[TagRow]
+    ) -> None:
+        by_manifest: dict[int, list[TagRow]] = {}
+        for tag in tags:
+            by_manifest.setdefault(tag.manifest_id, []).append(tag)
+        self.repository_id = repository_id
+        self.name = name
+        self.manifests = {
+            row.digest: KeptManifest(row, repository_id, name, tuple(by_manifest.get(row.id, ()))) for row in rows
+        }
+        self._by_tag = {tag.name: kept for kept in self.manifests.values() for tag in kept.tags}
+
+    def tagged(self, tag: Tag) -> KeptManifest | None:
+        return self._by_tag.get(tag)
+
+    @cached_property
+    def _parents(self) -> dict[str, list[KeptManifest]]:
+        parents: dict[str, list[KeptManifest]] = {}
+        for kept in self.manifests.values():
+            for entry in kept.entries:
+                parents.setdefault(entry.digest, []).append(kept)
+        return parents
+
+    def parents(self, kept: KeptManifest) -> list[KeptManifest]:
+        """The indexes that name it."""
+        return self._parents.get(kept.row.digest, [])
+
+    def is_top(self, kept: KeptManifest) -> bool:
+        """Whether it stands for itself: it has a name, or is neither part of an index nor about something else."""
+        if kept.is_named:
+            return True
+        return kept.row.subject is None and not self.parents(kept)
+
+    def tops(self) -> list[KeptManifest]:
+        return [kept for kept in self.manifests.values() if self.is_top(kept)]
+
+    def below(self, top: KeptManifest) -> list[KeptManifest]:
+        """``top`` and every manifest under it that is here."""
+        found: dict[str, KeptManifest] = {}
+        waiting = [top]
+        while waiting:
+            kept = waiting.pop()
+            if kept.row.digest not in found:
+                found[kept.row.digest] = kept
+                waiting += [self.manifests[entry.digest] for entry in kept.entries if entry.digest in self.manifests]
+        return list(found.values())
+
+    def platforms(self, top: KeptManifest) -> list[tuple[Platform | None, KeptManifest]]:
+        """The images below an index that are here, in its order; of an image, itself without a platform."""
+        return list(self._images(top, None, _MAX_NESTING))
+
+    def _images(
+        self, kept: KeptManifest, platform: Platform | None, depth: int
+    ) -> Iterator[tuple[Platform | None, KeptManifest]]:
+        if not kept.is_index:
+            yield platform, kept
+            return
+        for entry in kept.entries:
+            child = self.manifests.get(entry.digest)
+            if child is not None and not entry.is_attestation and depth:
+                yield from self._images(child, entry.platform, depth - 1)
+
+    def choose(self, top: KeptManifest, wanted: Platform, *, strict: bool = False) -> KeptManifest | None:
+        """The image for a platform. Unless ``strict``, the first one when none fits; None when there is none."""
+        if not top.is_index:
+            return top
+        here = self.platforms(top)
+        place = choose([platform for platform, _ in here], wanted)
+        if place is not None:
+            return here[place][1]
+        return here[0][1] if here and not strict else None
+
+
+def read_shelf(name: RepositoryName) -> Operation[Shelf | None]:
+    """One repository, None when it holds nothing."""
+    repository_id = yield from images.find_repository_id(name)
+    if repository_id is None:
+        return None
+    return (yield from _read(repository_id, name))
+
+
+def read_shelves() -> Operation[list[Shelf]]:
+    """Every repository of the image store, by name."""
+    found = yield from images.list_repositories(UNTAGGED)
+    shelves = []
+    for repository_id, name in found:
+        if is_image_repository(name):
+            shelves.append((yield from _read(repository_id, RepositoryName(name))))
+    return shelves
+
+
+def _read(repository_id: int, name: RepositoryName) -> Operation[Shelf]:
+    rows = yield from images.list_manifests(repository_id)
+    tags = yield from images.list_tags(repository_id)
+    return Shelf(repository_id, name, rows, tags)
+
+
+def references(tops: Iterable[KeptManifest]) -> list[ImageReference]:
+    """Every name that leads to one of these: tags, and digests at registries."""
+    return [reference for top in tops for reference in references_of(top)]
+
+
+def references_of(top: KeptManifest) -> list[ImageReference]:
+    """The tags of a manifest, then its digest if it is at its registry; nothing for one without a name."""
+    if top.repository == UNTAGGED:
+        return []
+    targets: list[Tag | Digest] = [Tag(tag.name) for tag in top.tags]
+    if top.row.origin_at is not None:
+        targets.append(top.digest)
+    return [ImageReference.from_stored_name(top.repository, target) for target in targets]
+
+
+def _entry(value: dict[str, Any]) -> Entry:
+    annotations = value.get("annotations") or {}
+    return Entry(value["digest"], Platform.from_document(value.get("platform")), ATTESTATION in annotations)
+
+
+def _descriptor(value: dict[str, Any]) -> Descriptor:
+    return Descriptor(value["mediaType"], value["digest"], value["size"])
