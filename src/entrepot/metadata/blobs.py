@@ -90,6 +90,12 @@ def find_blob(repository: RepositoryName, digest: Digest) -> Operation[LinkedBlo
     raise (yield from absent(repository, error))
 
 
+def find_blob_anywhere(digest: Digest) -> Operation[StoredBlob | None]:
+    """The bytes of that name in any repository; None when there are none."""
+    rows = yield SELECT_LINKED_ANYWHERE, {"digest": digest}
+    return _stored(rows[0]) if rows else None
+
+
 def put_blob(repository: RepositoryName, digest: Digest, stored: StoredBlob, now: int) -> Operation[None]:
     """Record bytes that are durable, and let the repository see them as ``digest``."""
     repository_id = yield from make_repository(repository, now)

@@ -133,7 +133,9 @@ class Repository(Protocol):
 class Fetch(Protocol):
     """A blob that is being fetched; ``store.base.Partial`` says what the parts mean.
 
-    When ``blob`` is not None the blob is there already: somebody else has finished it while we waited.
+    When ``blob`` is not None the blob was there already, or somebody else has finished it while we waited: then
+    nothing is missing, ``size`` is what it really has (which may not be what was asked for), and nothing may be
+    written.
     """
 
     @property
@@ -156,7 +158,7 @@ class Fetch(Protocol):
     async def restart(self) -> None: ...
 
     async def commit(self) -> Blob:
-        """Raises SizeInvalid or DigestInvalid."""
+        """Make it a blob of the repository. Raises SizeInvalid, or DigestInvalid; after that all is missing again."""
 
 
 @runtime_checkable
@@ -164,7 +166,10 @@ class Fetching(Protocol):
     """A repository that keeps what came of a blob when the transfer breaks off, and goes on from there."""
 
     def fetch_blob(self, digest: Digest, size: int) -> AbstractAsyncContextManager[Fetch]:
-        """Take the blob in hand; waits while another process fetches it."""
+        """Take the blob in hand; waits while somebody else fetches it, be it another process.
+
+        Leaving keeps what is not committed. Raises Unsupported where there is no place for parts of blobs.
+        """
 
 
 Sent = Callable[[int], None]  # told how many bytes of the blob are there now; may go back when a part is sent again

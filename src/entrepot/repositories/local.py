@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -16,9 +16,11 @@ from entrepot.manifest import Manifest, ManifestHead, StoredManifest, TagConditi
 from entrepot.metadata import blobs, listings, manifests
 from entrepot.metadata.base import Metadata
 from entrepot.reference import RepositoryName, Tag
-from entrepot.repositories.base import Chunk, Page, PushedManifest
+from entrepot.repositories.base import Chunk, Fetch, Page, PushedManifest
+from entrepot.repositories.local_blob import LocalBlob
+from entrepot.repositories.local_fetch import LocalFetches
 from entrepot.repositories.local_uploads import LocalUploads, Now
-from entrepot.store.base import BlobStore, StoredBlob
+from entrepot.store.base import BlobStore
 
 REFERRERS_PER_PAGE = 1000
 REFERRERS_BYTES_PER_PAGE = 3 * 1024 * 1024  # an index of more than 4 MiB would be refused by clients
@@ -40,22 +42,6 @@ class Rules:
     def may_lack_children(self, name: RepositoryName) -> bool:
         """Whether manifests of this repository may name what is not there."""
         return any(fnmatchcase(name, pattern) for pattern in self.allow_missing_children)
-
-
-@dataclass(frozen=True, slots=True)
-class LocalBlob:
-    """A blob in our store."""
-
-    digest: Digest
-    stored: StoredBlob
-    store: BlobStore
-
-    @property
-    def size(self) -> int:
-        return self.stored.size
-
-    def open(self, *, start: int = 0, end: int | None = None) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        return self.store.open(self.stored, start=start, end=end)
 
 
 class LocalRepository:
@@ -90,6 +76,9 @@ class LocalRepository:
     async def mount_blob(self, digest: Digest, source: RepositoryName | None) -> LocalBlob | None:
         found = await self._metadata.write(blobs.mount_blob(self.name, digest, source, self._now()))
         return LocalBlob(digest, found.stored, self._store) if found else None
+
+    def fetch_blob(self, digest: Digest, size: int) -> AbstractAsyncContextManager[Fetch]:
+        return LocalFetches(self.name, self._store, self._metadata, self._now).open(digest, size)
 
     async def delete_blob(self, digest: Digest) -> None:
         protect = self._rules.protect_used_blobs

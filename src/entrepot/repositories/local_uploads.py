@@ -65,26 +65,28 @@ class LocalUploads:
         found, upload = await self._take(upload_id)
         try:
             await self._write(found, upload, chunk)
-            stored = await upload.commit(digest)
+            async with self.store.guard():
+                stored = await upload.commit(digest)
+                await self.metadata.write(self._record(digest, stored, upload_id))
+            return stored
         except DigestInvalid:
             await self.metadata.write(uploads.end_upload(upload_id))
             raise
         finally:
             await upload.close()
-        await self.metadata.write(self._record(digest, stored, upload_id))
-        return stored
 
     async def put(self, digest: Digest, chunk: Chunk) -> StoredBlob:
         """A whole blob in one request; nothing of it is kept when that breaks off."""
         upload = await self.store.begin_upload(algorithm=digest.algorithm)
         try:
             await upload.write(self._limited(upload, chunk))
-            stored = await upload.commit(digest)
+            async with self.store.guard():
+                stored = await upload.commit(digest)
+                await self.metadata.write(blobs.put_blob(self.name, digest, stored, self.now()))
+            return stored
         except BaseException:
             await upload.cancel()
             raise
-        await self.metadata.write(blobs.put_blob(self.name, digest, stored, self.now()))
-        return stored
 
     async def cancel(self, upload_id: str) -> None:
         found = await self._find(upload_id)

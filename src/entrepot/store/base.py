@@ -203,6 +203,12 @@ class PartialStore(BlobStore, Protocol):
         record the blob. Raises StorageFull, Unavailable.
         """
 
+    async def find_bytes(self, digest: Digest, size: int) -> StoredBlob | None:
+        """Bytes that were committed and have that digest, whether or not anybody names them; they are read to see.
+
+        None also when the store could only find them by reading everything.
+        """
+
     def walk_partials(self) -> AsyncIterator[tuple[Digest, int]]:
         """The digests that were begun and not committed, with the bytes each takes on the disk."""
 

@@ -121,6 +121,9 @@ class FilesystemBlobStore:
     def open_partial(self, digest: Digest, size: int) -> AbstractAsyncContextManager[FilesystemPartial]:
         return self._partials.open(digest, size)
 
+    async def find_bytes(self, digest: Digest, size: int) -> StoredBlob | None:
+        return await self._threads.run(self._folder.find_blob, digest, size)
+
     def walk_partials(self) -> AsyncIterator[tuple[Digest, int]]:
         return self._partials.walk()
 

@@ -134,7 +134,7 @@ class BlobFolder:
 
     def place_file(self, source: Path, digest: Digest) -> str:
         """The same with any synced file of this file system."""
-        location = f"{CANONICAL}/{digest.encoded[:2]}/{digest.encoded}"
+        location = _location(digest)
         target = self.blobs / location
         self.make(target.parent)
         try:
@@ -158,6 +158,14 @@ class BlobFolder:
             return (self.blobs / location).stat().st_size
         except FileNotFoundError:
             raise _missing(location) from None
+
+    def find_blob(self, digest: Digest, size: int) -> StoredBlob | None:
+        """The blob of that digest and size, if it is there and good."""
+        blob = StoredBlob(digest, size, _location(digest))
+        with suppress(Corrupt, OSError):
+            if self.stat_blob(blob.location) == size and self.hash_blob(blob.location) == digest:
+                return blob
+        return None
 
     def hash_blob(self, location: str) -> Digest:
         fd = self.open_blob(location)
@@ -223,6 +231,10 @@ def make_root(folder: Path, disk: Disk) -> None:
     folder.mkdir(exist_ok=True)
     with suppress(OSError):  # what lies above may be read-only, or not ours to open
         disk.sync_folder(folder.parent)
+
+
+def _location(canonical: Digest) -> str:
+    return f"{CANONICAL}/{canonical.encoded[:2]}/{canonical.encoded}"
 
 
 def _missing(location: str) -> Corrupt:

@@ -89,6 +89,11 @@ class MemoryBlobStore:
                 if not partial.there:
                     self.partials.pop(digest, None)
 
+    async def find_bytes(self, digest: Digest, size: int) -> StoredBlob | None:
+        content = self.blobs.get(digest)
+        is_good = content is not None and len(content) == size and Digest.of(content) == digest
+        return StoredBlob(digest, size, digest) if is_good else None
+
     async def walk_partials(self) -> AsyncIterator[tuple[Digest, int]]:
         for digest, partial in sorted(self.partials.items()):
             yield digest, len(partial.content)
