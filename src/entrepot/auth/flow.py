@@ -148,6 +148,8 @@ class Authorizer:
 
     def _ask(self, service: TokenService, scopes: frozenset[Scope]) -> GrantFlow:
         credentials = self.credentials
+        if credentials is not None:
+            require_secret_transport(self._endpoint)  # a token is as good as a password
         _require_allowed(service, self._endpoint, self._allow_realm, with_credentials=credentials is not None)
         refresh_token = self._refresh_tokens.get(service) or (credentials.identity_token if credentials else None)
         if refresh_token is not None:
@@ -186,11 +188,11 @@ def log_in(
     Asks for no scope, and for a refresh token, as docker does. Raises Unauthenticated or AccessDenied.
     """
     registry = urlsplit(endpoint).netloc
+    require_secret_transport(endpoint)
     bearer = _bearer(challenges)
     if bearer is None:
         if not any(challenge.scheme == "basic" for challenge in challenges):
             raise refusal(with_credentials=False, registry=registry)
-        require_secret_transport(endpoint)
         return Login(basic(credentials))
     service = TokenService.of(bearer)
     _require_allowed(service, endpoint, allow_realm, with_credentials=True)

@@ -30,7 +30,7 @@ _UNAVAILABLE = frozenset({408, 429, 500, 502, 503, 504})
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """A request to a token service. ``form`` is the body, to be sent as ``application/x-www-form-urlencoded``."""
+    """A request to a token service. ``form`` is the body, to be URL-encoded."""
 
     method: str
     url: str
@@ -92,7 +92,8 @@ class TokenService:
             form["service"] = self.service
         if scopes:
             form["scope"] = " ".join(sorted(map(str, scopes)))
-        return TokenRequest("POST", self.realm.partition("#")[0], {}, form)
+        headers = {"content-type": "application/x-www-form-urlencoded"}
+        return TokenRequest("POST", self.realm.partition("#")[0], headers, form)
 
 
 def read_grant(response: TokenResponse, host: str) -> Grant:

@@ -6,15 +6,16 @@ gives back the answer that counts. Errors are the registry's own, read from its 
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 from entrepot.auth.challenge import parse_challenges
-from entrepot.auth.flow import Authorizer, Flow, TokenRequest, TokenResponse
+from entrepot.auth.flow import Authorizer, TokenRequest, TokenResponse
 from entrepot.auth.scope import Scope
 from entrepot.auth.secret import Credentials
 from entrepot.errors import (
@@ -35,6 +36,7 @@ MAX_ERROR_BODY = 64 * 1024
 MAX_TOKEN_BODY = 1024 * 1024
 _LOGINS = 3  # a token that ran out, then one whose scope was too small, then we give up
 
+Result = TypeVar("Result")
 FindCredentials = Callable[[str, str], Credentials | None]  # registry, repository
 
 
@@ -90,6 +92,7 @@ class Call:
     absent: type[NotFound] = NotFound  # what 404 means where the answer does not say
     pull: bool = False  # mirrors may answer
     retry: bool = True
+    login: bool = True  # False: without, or with the login in ``headers``
 
 
 class Answer:
@@ -148,6 +151,7 @@ class Transport:
         self._clock = clock
         self._agent = agent
         self._authorizers: dict[tuple[str, str], Authorizer] = {}
+        self._logging_in: dict[Authorizer, asyncio.Lock] = {}
 
     @asynccontextmanager
     async def open(self, call: Call) -> AsyncIterator[Answer]:
@@ -207,7 +211,8 @@ class Transport:
 
     async def _logged_in(self, call: Call, endpoint: Endpoint, stack: AsyncExitStack) -> tuple[Response, str]:
         request = self._request(call, endpoint)
-        if not same_place(urlsplit(request.url), urlsplit(endpoint.base_url)):  # e.g. where uploads are kept
+        is_there = same_place(urlsplit(request.url), urlsplit(endpoint.base_url))  # uploads may be kept elsewhere
+        if not call.login or not is_there:
             return await self._follow(request, stack), request.url
         authorizer = self._authorizer(endpoint, call)
         for _ in range(_LOGINS):
@@ -216,16 +221,20 @@ class Transport:
             challenges = parse_challenges(response.headers.get("www-authenticate", ""))
             if response.status != 401 or not challenges:
                 break
-            await self._log_in(authorizer.challenged(challenges, call.scopes, sent=header))
+            async with self._logging_in.setdefault(authorizer, asyncio.Lock()):  # whoever waits gets the same token
+                await asyncio.to_thread(getattr, authorizer, "credentials")  # a credential helper may take its time
+                await self.drive(authorizer.challenged(challenges, call.scopes, sent=header))
         return response, request.url
 
-    async def _log_in(self, flow: Flow) -> None:
+    async def drive(self, flow: Generator[TokenRequest, TokenResponse, Result]) -> Result:
+        """Do what a login flow wants, and return what it returns."""
         try:
             wanted = next(flow)
             while True:
                 wanted = flow.send(await self.ask_for_token(wanted))
-        except StopIteration:
-            return
+        except StopIteration as done:
+            result: Result = done.value
+            return result
 
     async def ask_for_token(self, wanted: TokenRequest) -> TokenResponse:
         """Send a request of the login flow; the answer may be any, but not a redirect to elsewhere."""

@@ -146,6 +146,15 @@ class TestAsking:
             service.drive(authorizer(BOB).challenged([Challenge("bearer", {"realm": realm})], PULL, sent=None))
         assert service.asked == []
 
+    def test_challenged_with_a_login_over_plain_http_asks_nobody(self) -> None:
+        subject = authorizer(BOB, endpoint="http://registry.example.com")
+        with pytest.raises(AccessDenied, match="is not sent over plain HTTP"):
+            TokenService().drive(subject.challenged(BEARER, PULL, sent=None))
+
+    def test_challenged_as_nobody_over_plain_http_asks_for_a_token(self) -> None:
+        subject = authorizer(endpoint="http://registry.example.com")
+        assert TokenService(answer(token="T")).drive(subject.challenged(BEARER, PULL, sent=None)) == "Bearer T"
+
     def test_challenged_with_a_realm_the_caller_refuses_asks_nobody(self) -> None:
         subject = authorizer(BOB, allow_realm=lambda realm: realm != REALM)
         with pytest.raises(AccessDenied, match=r"a login at auth\.example\.com, which is not allowed"):
@@ -297,7 +306,8 @@ class TestRefreshTokens:
         scopes = PUSH | {Scope.pull("other")}
         assert service.drive(authorizer(BOB_S_TOKEN).challenged(BEARER, scopes, sent=None)) == "Bearer T"
         [request] = service.asked
-        assert (request.method, request.url, dict(request.headers)) == ("POST", REALM, {})
+        assert (request.method, request.url) == ("POST", REALM)
+        assert dict(request.headers) == {"content-type": "application/x-www-form-urlencoded"}
         assert request.form == {
             "grant_type": "refresh_token",
             "refresh_token": "identity-token",
