@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from entrepot.errors import NotFound
+from entrepot.errors import NotFound, RegistryError
 from entrepot.metadata.sqlite import SqliteMetadata
 from entrepot.repositories.local import LocalRegistry
 from entrepot.repositories.remote import RemoteRegistry
@@ -35,11 +35,14 @@ class Here:
     def repository(self, name: str) -> str:
         return name
 
-    def for_pull(self, domain: str, name: str) -> Sequence[Here]:
+    def for_pull(self, domain: str, name: str, *, by_digest: bool = False) -> Sequence[Here]:
         return [self]
 
-    def for_push(self, domain: str) -> Here:
+    def for_push(self, domain: str, name: str = "") -> Here:
         return self
+
+    def other(self, endpoint: object, error: RegistryError) -> None:
+        return None
 
 
 async def no_wait(seconds: float) -> None:

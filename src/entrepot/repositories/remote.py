@@ -56,7 +56,9 @@ class RemoteRepository:
         return RemoteBlob(self._transport, self.domain, self.name, digest, size)
 
     async def find_blob(self, digest: Digest) -> RemoteBlob:
-        call = self._call("HEAD", lambda name: routes.blob_path(name, digest), absent=BlobUnknown, pull=True)
+        call = self._call(
+            "HEAD", lambda name: routes.blob_path(name, digest), absent=BlobUnknown, pull=True, by_digest=True
+        )
         async with self._transport.open(call) as answer:
             return self.blob(digest, _length(answer))
 
@@ -165,6 +167,7 @@ class RemoteRepository:
             absent=ManifestUnknown,
             headers={"accept": ACCEPT},
             pull=True,
+            by_digest=isinstance(reference, Digest),
         )
 
     async def _put(

@@ -107,6 +107,7 @@ class RemoteBlob:
             accept=frozenset({200, 206}),
             absent=BlobUnknown,
             pull=True,
+            by_digest=True,
         )
 
     def _skipped(self, answer: Answer, start: int, end: int, may_skip: bool) -> int:

@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 from entrepot.auth.challenge import parse_challenges
@@ -64,11 +64,14 @@ class Endpoint(Protocol):
 class Endpoints(Protocol):
     """Knows where registries are."""
 
-    def for_pull(self, domain: str, name: str) -> Sequence[Endpoint]:
+    def for_pull(self, domain: str, name: str, *, by_digest: bool = False) -> Sequence[Endpoint]:
         """Where to read from, in this order; the registry itself comes last."""
 
-    def for_push(self, domain: str) -> Endpoint:
+    def for_push(self, domain: str, name: str = "") -> Endpoint:
         """The registry itself."""
+
+    def other(self, endpoint: Any, error: RegistryError) -> Endpoint | None:
+        """Where to try instead, when ``error`` says that this was the wrong one of HTTP and HTTPS."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +94,7 @@ class Call:
     accept: frozenset[int] = frozenset({200})
     absent: type[NotFound] = NotFound  # what 404 means where the answer does not say
     pull: bool = False  # mirrors may answer
+    by_digest: bool = False  # what is wanted has one content for ever; some mirrors are for that alone
     retry: bool = True
     login: bool = True  # False: without, or with the login in ``headers``
 
@@ -174,8 +178,8 @@ class Transport:
 
     async def _first_good(self, call: Call, stack: AsyncExitStack) -> Answer:
         if call.url is not None or not call.pull:
-            return await self._at(call, self._endpoints.for_push(call.domain), stack)
-        *mirrors, last = self._endpoints.for_pull(call.domain, call.name)
+            return await self._at(call, self._endpoints.for_push(call.domain, call.name), stack)
+        *mirrors, last = self._endpoints.for_pull(call.domain, call.name, by_digest=call.by_digest)
         for mirror in mirrors:
             try:  # whatever is wrong with a mirror, the registry itself is still there
                 return await self._at(replace(call, retry=False), mirror, stack)
@@ -189,21 +193,22 @@ class Transport:
             try:
                 response, url = await self._logged_in(call, endpoint, stack)
             except ConnectionFailed as error:
+                if (other := self._endpoints.other(endpoint, error)) is not None:
+                    endpoint = other
+                    continue
                 if not call.retry or not may_repeat(call.method, error):
                     raise
                 await tries.wait_after(error)
                 continue
             if response.status in call.accept:
                 return Answer(response, url)
-            await self._refused(call, response, tries)
-
-    async def _refused(self, call: Call, response: Response, tries: Tries) -> None:
-        """Raises what the answer says, or returns when the call is to be tried again."""
-        content = b"" if call.method == "HEAD" else await _read_some(response)
-        error = decode(response.status, content, absent=call.absent)
-        if response.status not in RETRIED_STATUSES or not call.retry:
-            raise error
-        await self._wait(tries, response, error)
+            refusal = await _refusal(call, response)
+            if isinstance(refusal, RegistryError) and (other := self._endpoints.other(endpoint, refusal)) is not None:
+                endpoint = other
+            elif response.status not in RETRIED_STATUSES or not call.retry:
+                raise refusal
+            else:
+                await self._wait(tries, response, refusal)
 
     async def _wait(self, tries: Tries, response: Response, error: RegistryError | RegistryErrors) -> None:
         wish = parse_retry_after(response.headers.get("retry-after", ""), self._clock())
@@ -291,6 +296,11 @@ def _with(request: Request, authorization: str | None) -> Request:
     if authorization is None:
         return request
     return replace(request, headers={**request.headers, "authorization": authorization})
+
+
+async def _refusal(call: Call, response: Response) -> RegistryError | RegistryErrors:
+    content = b"" if call.method == "HEAD" else await _read_some(response)
+    return decode(response.status, content, absent=call.absent)
 
 
 async def _read_some(response: Response) -> bytes:

@@ -1,0 +1,168 @@
+"""The composition root of the client: where registries are, who we are, where the images are kept.
+
+The command line and ``import entrepot`` both come in here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from entrepot import __version__
+from entrepot.auth.credentials import CredentialStore
+from entrepot.auth.secret import Credentials
+from entrepot.errors import Unavailable
+from entrepot.folders import DATABASE_FILE
+from entrepot.image_store.pulling import Pull
+from entrepot.image_store.pushing import Push, StoredPushes
+from entrepot.metadata.migrate import upgrade_sqlite
+from entrepot.metadata.sqlite import SqliteMetadata
+from entrepot.platforms import Platform
+from entrepot.progress import Listener, ignore
+from entrepot.reference import ImageReference
+from entrepot.repositories.local import LocalRegistry, Rules
+from entrepot.repositories.remote import RemoteRegistry, RemoteRepository
+from entrepot.store.disk import Disk
+from entrepot.store.filesystem import FilesystemBlobStore
+from entrepot.store.folder import make_root
+from entrepot.transfer.copy import PARALLEL, Options
+from entrepot.transfer.graph import Choice, OnlyPlatforms, everything
+from entrepot.transport.client import Transport
+from entrepot.transport.endpoints import EndpointOptions, Endpoints
+from entrepot.transport.proxies import Proxies
+from entrepot.transport.registries_conf import read_rules
+from entrepot.transport.retry import RetryPolicy
+from entrepot.transport.sockets import SocketExchange
+from entrepot.transport.tls import ClientCertificate
+
+# The store takes what it is given: an index with the one platform that was asked for, artifacts of any type.
+_RULES = Rules(allow_missing_children=("*",), allow_unknown_types=True, manifest_bytes=16 * 1024 * 1024)
+_SYSTEM_CONTAINERS = Path("/etc/containers")
+_SYSTEM_CERTIFICATES = (
+    Path("/etc/containers/certs.d"),
+    Path("/etc/containerd/certs.d"),
+    Path("/etc/docker/certs.d"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """How registries are reached, and as whom. Files that users keep for docker, podman and containerd are read."""
+
+    environment: Mapping[str, str] = field(default_factory=dict)
+    home: Path = field(default_factory=Path.home)
+    ca_file: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    insecure: bool = False  # take any certificate, and go on without TLS where there is none
+    plain_http: bool = False
+    authfile: Path | None = None
+    attempts: int = 6
+    idle_seconds: float = 60.0
+    parallel: int = PARALLEL
+    listener: Listener = ignore
+    warn: Callable[[str], None] = lambda _: None
+
+
+class Client:
+    """Registries and the image store at ``root``. Use it with ``async with``, on one event loop."""
+
+    def __init__(self, root: Path, access: Access | None = None) -> None:
+        self.root = root
+        self.access = access or Access()
+        self._transport: Transport | None = None
+        self._metadata: SqliteMetadata | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._transport is not None:
+            await self._transport.close()
+        if self._metadata is not None:
+            await self._metadata.close()
+
+    @cached_property
+    def credentials(self) -> CredentialStore:
+        access = self.access
+        return CredentialStore(access.environment, access.home, access.warn, access.authfile)
+
+    @property
+    def transport(self) -> Transport:
+        if self._transport is None:
+            self._transport = _transport(self.access, self.credentials.find)
+        return self._transport
+
+    @cached_property
+    def store(self) -> LocalRegistry:
+        """The image store; it is made when it is not there. Raises Unavailable."""
+        _prepare(self.root)
+        self._metadata = SqliteMetadata(self.root / DATABASE_FILE)
+        return LocalRegistry(FilesystemBlobStore(self.root), self._metadata, _RULES)
+
+    def registry(self, domain: str) -> RemoteRegistry:
+        """The registry at ``domain``, e.g. ``docker.io``."""
+        pushes = StoredPushes(self.store)
+        return RemoteRegistry(self.transport, domain, pushes=pushes)
+
+    def remote(self, reference: ImageReference) -> RemoteRepository:
+        """The repository that a name stands for."""
+        return self.registry(reference.domain).repository(reference.path)
+
+    def options(self, choice: Choice = everything) -> Options:
+        """How to copy, as this client does it."""
+        return Options(choice=choice, parallel=self.access.parallel, listener=self.access.listener)
+
+    def pull(self, reference: ImageReference, choice: Choice = everything) -> Pull:
+        """The pull of images of the repository that ``reference`` names."""
+        return Pull(self.store, self.remote(reference), self.options(choice))
+
+    def push(self, reference: ImageReference, choice: Choice = everything) -> Push:
+        """The push of images to the repository that ``reference`` names."""
+        return Push(self.store, self.remote(reference), self.options(choice))
+
+    def find_credentials(self, domain: str) -> Credentials | None:
+        """The login for a registry, None for nobody."""
+        return self.credentials.find(domain)
+
+
+def only(*platforms: Platform) -> Choice:
+    """A choice of platforms out of an index."""
+    return OnlyPlatforms(platforms)
+
+
+def _prepare(root: Path) -> None:
+    try:
+        make_root(root, Disk())
+        upgrade_sqlite(root / DATABASE_FILE)
+    except OSError as error:
+        raise Unavailable(f"cannot write to {error.filename or root}: {error.strerror}") from error
+
+
+def _transport(access: Access, find: Callable[[str, str], Credentials | None]) -> Transport:
+    endpoints = _endpoints(access)
+    exchange = SocketExchange(tls=endpoints.tls, proxy=Proxies(access.environment), idle_seconds=access.idle_seconds)
+    retry = RetryPolicy(attempts=access.attempts, listener=access.listener)
+    return Transport(exchange, endpoints, find, retry=retry, agent=f"entrepot/{__version__}")
+
+
+def _endpoints(access: Access) -> Endpoints:
+    containers = access.home / ".config" / "containers"
+    named = access.environment.get("CONTAINERS_REGISTRIES_CONF")
+    roots = access.environment.get("SSL_CERT_FILE")
+    rules = read_rules(system=_SYSTEM_CONTAINERS, user=containers, named=Path(named) if named else None)
+    options = EndpointOptions(
+        plain_http=access.plain_http,
+        insecure=access.insecure,
+        ca_files=(access.ca_file,) if access.ca_file else (),
+        client_certificates=(ClientCertificate(access.certificate, access.key),) if access.certificate else (),
+        root_file=Path(roots) if roots else None,
+    )
+    folders = (containers / "certs.d", *_SYSTEM_CERTIFICATES)
+    return Endpoints(folders=folders, rules=rules, options=options)

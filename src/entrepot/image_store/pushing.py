@@ -1,0 +1,104 @@
+"""Push: an image of the store to the registry that its name begins with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from entrepot.digest import Digest
+from entrepot.errors import NameInvalid, PlatformUnknown
+from entrepot.image import index_entries
+from entrepot.image_store.pulling import stored_names
+from entrepot.metadata import origins
+from entrepot.reference import ImageReference, RepositoryName, Tag
+from entrepot.repositories.base import Repository
+from entrepot.repositories.local import LocalRegistry
+from entrepot.transfer.copy import Copied, Options, copy_graph
+from entrepot.transfer.graph import Node, Reader
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """Sends images of the store to one repository."""
+
+    store: LocalRegistry
+    target: Repository
+    options: Options
+
+    async def read(self, reference: ImageReference, digest: Digest | None = None) -> Node:
+        """What there is to push: what the tag points to, or the manifest ``digest`` of that image.
+
+        Raises ManifestUnknown, and PlatformUnknown when an index names platforms that were never pulled.
+        """
+        source = self.store.repository(reference.stored_name)
+        root = await Reader(source, self.options.choice, skip_absent=True).read(digest or reference.target)
+        require_whole(reference, root)
+        return root
+
+    async def run(self, reference: ImageReference, root: Node) -> Copied:
+        """Push what ``read`` has found, and let the registry's tag point to it."""
+        name = reference.stored_name
+        source = self.store.repository(name)
+        options = replace(self.options, mounts=MountsOf(self.store, reference).candidates)
+        copied = await copy_graph(source, self.target, root, tags=[Tag(reference.target)], options=options)
+        await self.store.metadata.write(origins.record_origin(name, copied.digest, self.store.now()))
+        return copied
+
+
+def require_whole(reference: ImageReference, root: Node) -> None:
+    """Raises PlatformUnknown unless every image of an index is there: registries refuse an index without them."""
+    if not root.left_out:
+        return
+    here = _platforms(root)
+    missing = [str(entry.platform or entry.descriptor.digest) for entry in root.left_out if not entry.is_attestation]
+    if not missing and not here:
+        return
+    name = reference.familiar
+    raise PlatformUnknown(
+        f"{name} is an image for several platforms, and only part of it is here: "
+        f"{', '.join(here) or 'none'}; missing: {', '.join(missing) or 'attestations'}",
+        missing=missing,
+        hint=f"push one platform alone with: entrepot push --platform {here[0] if here else 'linux/amd64'} {name}, "
+        f"or fetch the rest first with: entrepot pull --all-platforms {name}",
+    )
+
+
+def _platforms(root: Node) -> list[str]:
+    left_out = {entry.descriptor.digest for entry in root.left_out}
+    here = [entry for entry in index_entries(root.manifest) if entry.descriptor.digest not in left_out]
+    return [str(entry.platform) for entry in here if entry.platform and not entry.is_attestation]
+
+
+@dataclass(frozen=True, slots=True)
+class MountsOf:
+    """Which repositories of the registry are known to hold a layer: those it was pulled from or pushed to."""
+
+    store: LocalRegistry
+    reference: ImageReference
+
+    async def candidates(self, digest: Digest) -> list[RepositoryName]:
+        names = await self.store.metadata.read_much(origins.holders(digest))
+        found = stored_names(names, self.reference.domain)
+        return [name for name in found if name != self.reference.path][:3]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPushes:
+    """Remembers unfinished uploads in the store's database, for the next run."""
+
+    store: LocalRegistry
+
+    async def find(self, domain: str, name: str, digest: Digest) -> str | None:
+        return await self.store.metadata.read(origins.find_push(f"{domain}/{name}", digest))
+
+    async def remember(self, domain: str, name: str, digest: Digest, location: str) -> None:
+        put = origins.put_push(f"{domain}/{name}", digest, location, self.store.now())
+        await self.store.metadata.write(put, durable=False)
+
+    async def forget(self, domain: str, name: str, digest: Digest) -> None:
+        await self.store.metadata.write(origins.forget_push(f"{domain}/{name}", digest), durable=False)
+
+
+def require_pushable(reference: ImageReference) -> None:
+    """Raises NameInvalid for a digest: only tags can be pushed."""
+    if reference.digest is not None:
+        raise NameInvalid("cannot push a digest reference", name=reference.familiar)
