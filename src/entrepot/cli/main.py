@@ -2,27 +2,26 @@
 
 Importing this module loads click and nothing heavy; a command's module is imported when it is run.
 
-Exit codes: 0 done, 1 failed, 125 wrong usage (as docker has it), 130 interrupted.
+Exit codes: 0 done, 1 failed, 2 not found, 125 wrong usage (as docker has it), 130 interrupted, 143 terminated.
 """
 
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from typing import Any, NamedTuple
 
 import click
 
 from entrepot import __version__
-from entrepot.cli.output import print_error, print_registry_error
-from entrepot.errors import RegistryError, RegistryErrors
-
-DONE = 0
-FAILED = 1
-WRONG_USAGE = 125
-INTERRUPTED = 130
+from entrepot.cli.failures import DONE, FAILED, INTERRUPTED, WRONG_USAGE, Stopped, report, report_stop
+from entrepot.cli.output import print_error
+from entrepot.cli.stopping import stops
+from entrepot.cli.usage import print_usage_error
 
 
 class Entry(NamedTuple):
@@ -35,8 +34,59 @@ class Entry(NamedTuple):
 COMMANDS = {
     "admin": Entry("entrepot.cli.admin", "Look after a registry: check what is stored."),
     "config": Entry("entrepot.cli.config", "Check, show and describe the settings."),
+    "images": Entry("entrepot.cli.images", "List the images on this computer."),
+    "login": Entry("entrepot.cli.login", "Log in to a registry."),
+    "logout": Entry("entrepot.cli.login", "Forget the login to a registry."),
+    "pull": Entry("entrepot.cli.pull", "Fetch an image from a registry."),
+    "push": Entry("entrepot.cli.push", "Send an image to a registry."),
     "serve": Entry("entrepot.cli.serve", "Run the registry."),
+    "tag": Entry("entrepot.cli.tag", "Give an image another name."),
 }
+
+# The order in which the commands are listed; those that are not named here come last.
+SECTIONS = {
+    "Images": (
+        "pull",
+        "push",
+        "images",
+        "tag",
+        "rmi",
+        "inspect",
+        "history",
+        "save",
+        "load",
+        "export",
+        "diff",
+        "verify",
+        "df",
+        "prune",
+    ),
+    "Registries": (
+        "login",
+        "logout",
+        "search",
+        "catalog",
+        "ls",
+        "digest",
+        "copy",
+        "sync",
+        "referrers",
+        "attach",
+        "rm",
+    ),
+    "Server": ("serve", "config", "admin"),
+}
+
+# What is said when the command is ended by Ctrl-C or SIGTERM.
+KEPT = {
+    "copy": "what has arrived is kept; the same command goes on from there",
+    "pull": "what has arrived is kept; the next pull goes on from there",
+    "push": "what the registry has got is kept; the next push goes on from there",
+    "sync": "what has arrived is kept; the same command goes on from there",
+}
+
+_STOPS_ITSELF = {"serve"}  # its server handles signals
+_AROUND = "entrepot.around"  # in a context's meta: what is left when the command is
 
 
 class LazyGroup(click.Group):
@@ -53,21 +103,51 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, COMMANDS[name].summary) for name in sorted(COMMANDS)])
+        for title, names in sections():
+            with formatter.section(title):
+                formatter.write_dl([(name, COMMANDS[name].summary) for name in names])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with ExitStack() as ctx.meta[_AROUND]:
+            return super().invoke(ctx)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        if _AROUND in ctx.meta and name not in _STOPS_ITSELF:
+            ctx.meta[_AROUND].enter_context(stops(KEPT.get(name or "", "")))
+        return name, command, rest
+
+
+def sections() -> Iterator[tuple[str, list[str]]]:
+    """The commands there are, by the title they are listed under."""
+    listed: set[str] = set()
+    for title, names in SECTIONS.items():
+        if present := [name for name in names if name in COMMANDS]:
+            yield title, present
+        listed |= set(names)
+    if others := sorted(COMMANDS.keys() - listed):
+        yield "Other", others
 
 
 @click.group(cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="entrepot", message="%(prog)s %(version)s")
+@click.version_option(
+    __version__, prog_name="entrepot", message="%(prog)s %(version)s", help="Print the version and exit."
+)
 @click.pass_context
 def entrepot(context: click.Context) -> None:
-    """A container registry for Docker, Podman, containerd, skopeo and Helm.
+    """Pull, push and keep container images, without a daemon; and a registry for Docker, Podman and others.
 
     \b
     Example:
+      entrepot pull nginx:1.23.3
+      entrepot tag nginx:1.23.3 localhost:5000/nginx:1.23.3
+      entrepot push localhost:5000/nginx:1.23.3
+
+    \b
+    A registry on this computer:
       entrepot serve
-      docker tag nginx localhost:5000/nginx
-      docker push localhost:5000/nginx
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
@@ -77,27 +157,22 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code; ``arguments`` are the process's own by default."""
     try:
         code = entrepot.main(arguments, prog_name="entrepot", standalone_mode=False)
+        sys.stdout.flush()
     except click.UsageError as error:
-        error.show()
+        print_usage_error(error)
         return WRONG_USAGE
     except click.ClickException as error:
-        error.show()
+        print_error(error.format_message())
         return FAILED
+    except Stopped as stopped:
+        return report_stop(stopped)
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except RegistryError as error:
-        print_registry_error(error)
-        return FAILED
-    except RegistryErrors as several:
-        for each in several.errors:
-            print_registry_error(each)
-        return FAILED
     except BrokenPipeError:
         _discard_stdout()
         return FAILED
-    except OSError as error:
-        print_error(str(error))
-        return FAILED
+    except Exception as error:
+        return report(error)
     return code if isinstance(code, int) else DONE
 
 
@@ -108,4 +183,7 @@ def _discard_stdout() -> None:
 
 def main() -> None:
     """The console script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name outside the locale's letters is no reason to fail
     sys.exit(run())

@@ -48,6 +48,8 @@ class Pull:
         target = self.store.repository(name)
         tags: Sequence[Tag] = () if reference.digest else [Tag(reference.target)]
         previous = await _points_to(target, tags)
+        if previous == root.digest and await _is_whole(target, root):
+            return Pulled(reference, root.digest, False, previous)
         facts = LayerFacts(self.store)
         options = replace(
             self.options,
@@ -126,6 +128,18 @@ async def _points_to(repository: LocalRepository, tags: Sequence[Tag]) -> Digest
         return (await repository.head_manifest(tags[0])).digest if tags else None
     except NotFound:
         return None
+
+
+async def _is_whole(repository: LocalRepository, root: Node) -> bool:
+    """Whether all that is to be pulled is there already."""
+    try:
+        for node in root.walk():
+            await repository.head_manifest(node.digest)
+        for blob in root.blobs():
+            await repository.find_blob(Digest.parse(blob.digest))
+    except NotFound:
+        return False
+    return True
 
 
 def _is_new(copied: Copied, previous: Digest | None, tags: Sequence[Tag]) -> bool:

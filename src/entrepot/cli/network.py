@@ -1,0 +1,107 @@
+"""What commands share that talk to registries: the flags, and the client they make."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from entrepot.cli.local import root_option
+from entrepot.cli.output import print_warning
+from entrepot.client import Access, Client, only
+from entrepot.errors import ParameterInvalid
+from entrepot.platforms import Platform, host_platform
+from entrepot.progress import Listener, ignore
+from entrepot.transfer.copy import PARALLEL
+from entrepot.transfer.graph import Choice, everything
+
+T = TypeVar("T")
+_Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+_NETWORK: tuple[_Decorator, ...] = (
+    click.option("--insecure", is_flag=True, help="Take any certificate, and plain HTTP where there is no TLS."),
+    click.option("--plain-http", is_flag=True, help="Speak HTTP without TLS."),
+    click.option("--ca-file", metavar="FILE", type=_FILE, help="Trust these authorities too (PEM)."),
+    click.option("--cert-file", "certificate", metavar="FILE", type=_FILE, help="Show this certificate (PEM)."),
+    click.option("--key-file", "key", metavar="FILE", type=_FILE, help="The certificate's key, if it is elsewhere."),
+    click.option("--authfile", metavar="FILE", type=_FILE, help="Logins, instead of docker's and podman's files."),
+    click.option("--retries", metavar="N", type=click.IntRange(0, 100), default=5, help="Tries after a failure; 5."),
+    root_option,
+)
+
+parallel_option: _Decorator = click.option(
+    "--parallel", metavar="N", type=click.IntRange(1, 64), default=PARALLEL, help="Transfers at a time; 4."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What the flags say about how registries are reached."""
+
+    root: Path
+    options: dict[str, Any] = field(default_factory=dict)
+    parallel: int = PARALLEL
+
+    def run(self, work: Callable[[Client], Awaitable[T]], *, listener: Listener = ignore) -> T:
+        """Make a client, do the work, close it."""
+
+        async def run() -> T:
+            async with Client(self.root, self._access(listener)) as client:
+                return await work(client)
+
+        return asyncio.run(run())
+
+    def _access(self, listener: Listener) -> Access:
+        retries = self.options.get("retries", 5)
+        given = {name: value for name, value in self.options.items() if name != "retries"}
+        return Access(
+            environment=os.environ,
+            listener=listener,
+            warn=print_warning,
+            attempts=retries + 1,
+            parallel=self.parallel,
+            **given,
+        )
+
+
+def network_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the flags; the command gets them as ``reach``."""
+
+    @wraps(command)
+    def with_reach(**values: Any) -> Any:
+        options = {name: values.pop(name) for name in _NAMES}
+        return command(reach=Reach(values.pop("root"), options, values.pop("parallel", PARALLEL)), **values)
+
+    decorated: Callable[..., Any] = with_reach
+    for option in reversed(_NETWORK):
+        decorated = option(decorated)
+    return decorated
+
+
+_NAMES = ("insecure", "plain_http", "ca_file", "certificate", "key", "authfile", "retries")
+
+
+def platform_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --platform and --all-platforms; the command gets them as ``platforms`` and ``all_platforms``."""
+    command = click.option("--all-platforms", is_flag=True, help="All platforms, not only this computer's.")(command)
+    return click.option(
+        "--platform", "platforms", metavar="OS/ARCH[/VARIANT]", multiple=True, help="This platform; may be repeated."
+    )(command)
+
+
+def choice_of(platforms: Sequence[str], *, all_platforms: bool, default: Choice | None = None) -> Choice:
+    """Which entries of an index are meant; this computer's when nothing is said. Raises ParameterInvalid."""
+    if platforms and all_platforms:
+        raise ParameterInvalid("expected --platform or --all-platforms, got both", platforms=list(platforms))
+    if all_platforms:
+        return everything
+    if platforms:
+        return only(*(Platform.parse(platform) for platform in platforms))
+    return default or only(host_platform())

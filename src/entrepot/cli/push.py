@@ -1,0 +1,138 @@
+"""``entrepot push``: with docker's words, and the way out of the mistake that everybody makes once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from entrepot.cli.network import Reach, choice_of, network_options, parallel_option
+from entrepot.cli.progress import Mode, progress_for, progress_option
+from entrepot.cli.pull import Talk
+from entrepot.client import Client
+from entrepot.errors import (
+    AccessDenied,
+    ManifestUnknown,
+    NotFound,
+    ParameterInvalid,
+    RegistryError,
+    RepositoryUnknown,
+    Unauthenticated,
+)
+from entrepot.image_store.pushing import require_pushable
+from entrepot.reference import DEFAULT_DOMAIN, DEFAULT_TAG, ImageReference, Tag
+from entrepot.transfer.graph import Choice, everything
+
+_OFFICIAL = "library/"
+_TAGS_AT_ONCE = 10_000
+
+
+@click.command(short_help="Send an image to a registry.")
+@click.argument("name", metavar="[HOST/]NAME[:TAG]")
+@click.option("-a", "--all-tags", is_flag=True, help="Send all tags of the repository.")
+@click.option("-q", "--quiet", is_flag=True, help="Print the full name of the image only.")
+@click.option("--platform", "platforms", metavar="OS/ARCH[/VARIANT]", multiple=True, help="Send this platform's image.")
+@parallel_option
+@progress_option
+@network_options
+def push(reach: Reach, name: str, all_tags: bool, quiet: bool, platforms: Sequence[str], progress: Mode) -> None:
+    """Send an image of the image store to the registry that its name begins with.
+
+    Without a host that is docker.io, without a tag it is latest. To send it elsewhere, give it a name that begins with
+    that registry first, by entrepot tag. Layers that are there are not sent again; an interrupted push goes on from
+    where it was.
+
+    \b
+    Example:
+      entrepot tag nginx:1.23.3 localhost:5000/team/nginx:1.23.3
+      entrepot push localhost:5000/team/nginx:1.23.3
+    """
+    reference = ImageReference.parse(name)
+    require_pushable(reference)
+    if all_tags and reference.tag:
+        raise ParameterInvalid("tag can't be used with --all-tags/-a", name=name)
+    choice = choice_of(platforms, all_platforms=False, default=everything)
+    with progress_for("none" if quiet else progress, "push") as shown:
+        talk = Talk(quiet, shown)
+        reach.run(
+            lambda client: _push(client, reference, choice, talk, all_tags=all_tags, is_one=bool(platforms)),
+            listener=shown,
+        )
+
+
+async def _push(
+    client: Client, reference: ImageReference, choice: Choice, talk: Talk, *, all_tags: bool, is_one: bool
+) -> None:
+    if not all_tags and not reference.tag:
+        talk.say(f"Using default tag: {DEFAULT_TAG}")
+    talk.say(f"The push refers to repository [{reference.name}]")
+    tags = await _all_tags(client, reference) if all_tags else [Tag(reference.target)]
+    for tag in tags:
+        await _push_one(client, reference.at(tag), choice, talk, is_one=is_one)
+    click.echo(reference.name if all_tags else str(reference.with_default_tag())) if talk.quiet else None
+
+
+async def _all_tags(client: Client, reference: ImageReference) -> list[Tag]:
+    try:
+        page = await client.store.repository(reference.stored_name).list_tags(limit=_TAGS_AT_ONCE)
+    except RepositoryUnknown:
+        page = None
+    if page is None or not page.items:
+        raise ManifestUnknown(f"An image does not exist locally with the tag: {reference.familiar_name}")
+    return [Tag(tag) for tag in page.items]
+
+
+async def _push_one(client: Client, reference: ImageReference, choice: Choice, talk: Talk, *, is_one: bool) -> None:
+    push = client.push(reference, choice)
+    try:
+        root = await push.read(reference)
+    except (ManifestUnknown, RepositoryUnknown) as error:
+        raise ManifestUnknown(
+            f"An image does not exist locally with the tag: {reference.familiar_name}"
+            if reference.tag == DEFAULT_TAG
+            else f"tag does not exist: {reference.familiar}",
+            hint="entrepot images lists what there is; entrepot tag gives an image this name",
+        ) from error
+    if is_one and len(root.children) == 1:  # one platform alone is pushed as the image it is
+        root = root.children[0]
+    _require_owner(client, reference)
+    try:
+        copied = await push.run(reference, root)
+    except (AccessDenied, Unauthenticated, NotFound) as error:
+        raise _explained(client, error, reference) from error
+    talk.say(f"{reference.tag}: digest: {copied.digest} size: {len(root.manifest.content)}")
+
+
+def _require_owner(client: Client, reference: ImageReference) -> None:
+    """Whoever is not logged in cannot push an official image; that is said before anything is tried."""
+    if _is_official(reference) and client.find_credentials(reference.domain) is None:
+        raise _explained(client, AccessDenied("requested access to the resource is denied"), reference)
+
+
+def _explained(client: Client, error: RegistryError, reference: ImageReference) -> RegistryError:
+    message = error.message if error.message.startswith(("denied:", "unauthorized:")) else f"denied: {error.message}"
+    hint = _advice(client, reference) if _is_official(reference) else _login(reference)
+    return type(error)(message, **{**error.detail, "hint": hint})
+
+
+def _is_official(reference: ImageReference) -> bool:
+    return reference.domain == DEFAULT_DOMAIN and reference.path.startswith(_OFFICIAL)
+
+
+def _advice(client: Client, reference: ImageReference) -> str:
+    credentials = client.find_credentials(DEFAULT_DOMAIN)
+    user = credentials.username if credentials and credentials.username else "USER"
+    target = f"{user}/{reference.path.removeprefix(_OFFICIAL)}:{reference.tag}"
+    login = "" if credentials else "\n  entrepot login"
+    return (
+        f"{reference.familiar} names neither a registry nor a user, so it would go among the official images of "
+        f"{DEFAULT_DOMAIN}. Tag it with the user or registry that it is to go to:{login}\n"
+        f"  entrepot tag {reference.familiar} {target}\n"
+        f"  entrepot push {target}\n"
+        f"Or, for a registry of your own: localhost:5000/{reference.path.removeprefix(_OFFICIAL)}:{reference.tag}"
+    )
+
+
+def _login(reference: ImageReference) -> str:
+    where = "" if reference.domain == DEFAULT_DOMAIN else f" {reference.domain}"
+    return f"may {reference.familiar_name} be pushed by this user? entrepot login{where} changes who you are"
