@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,7 +18,7 @@ from entrepot.image import ATTESTATION
 from entrepot.manifest import IMAGE_TYPES, INDEX_TYPES, Descriptor, StoredManifest
 from entrepot.metadata import images
 from entrepot.metadata.base import Operation
-from entrepot.metadata.images import ManifestRow, TagRow
+from entrepot.metadata.images import Holding, ManifestRow, TagRow
 from entrepot.platforms import Platform, choose
 from entrepot.reference import ImageReference, RepositoryName, Tag
 
@@ -45,26 +45,23 @@ class Entry:
     is_attestation: bool
 
 
-@dataclass(frozen=True)
 class KeptManifest:
     """One manifest of one repository, read as far as it is asked for."""
 
-    row: ManifestRow
-    repository_id: int
-    repository: RepositoryName
-    tags: tuple[TagRow, ...]
+    def __init__(
+        self, row: ManifestRow, repository_id: int, repository: RepositoryName, tags: tuple[TagRow, ...]
+    ) -> None:
+        self.row = row
+        self.repository_id = repository_id
+        self.repository = repository
+        self.tags = tags
+        self.is_index = row.media_type in INDEX_TYPES
+        self.is_image = row.media_type in IMAGE_TYPES
+        self._document: dict[str, Any] | None = None
 
     @property
     def digest(self) -> Digest:
         return Digest(self.row.digest)
-
-    @property
-    def is_index(self) -> bool:
-        return self.row.media_type in INDEX_TYPES
-
-    @property
-    def is_image(self) -> bool:
-        return self.row.media_type in IMAGE_TYPES
 
     @property
     def stored(self) -> StoredManifest:
@@ -76,12 +73,14 @@ class KeptManifest:
         """Whether a tag or a registry names it."""
         return bool(self.tags) or self.row.origin_at is not None
 
-    @cached_property
+    @property
     def document(self) -> dict[str, Any]:
-        document = json.loads(self.row.content)
-        return document if isinstance(document, dict) else {}
+        if self._document is None:
+            document = json.loads(self.row.content)
+            self._document = document if isinstance(document, dict) else {}
+        return self._document
 
-    @cached_property
+    @property
     def image_id(self) -> str:
         """What docker calls the ID: the digest of the config; of what has none, its own digest."""
         return str(self.document["config"]["digest"]) if self.is_image else self.row.digest
@@ -94,36 +93,46 @@ class KeptManifest:
     def layers(self) -> list[Descriptor]:
         return [_descriptor(layer) for layer in self.document["layers"]] if self.is_image else []
 
-    @cached_property
+    @property
+    def children(self) -> list[str]:
+        """The digests of what an index names."""
+        return [entry["digest"] for entry in self.document["manifests"]] if self.is_index else []
+
+    @property
     def entries(self) -> list[Entry]:
         return [_entry(entry) for entry in self.document["manifests"]] if self.is_index else []
+
+    def size(self, uncompressed: Mapping[str, int]) -> int:
+        """All layers in bytes, by ``uncompressed`` where that knows them, else as they are kept."""
+        layers = self.document["layers"] if self.is_image else ()
+        return sum([uncompressed.get(layer["digest"]) or layer["size"] for layer in layers])
 
 
 class Shelf:
     """All manifests of one repository."""
 
-    def __init__(
-        self, repository_id: int, name: RepositoryName, rows: Sequence[ManifestRow], tags: Sequence[TagRow]
-    ) -> None:
+    def __init__(self, held: Holding) -> None:
         by_manifest: dict[int, list[TagRow]] = {}
-        for tag in tags:
+        for tag in held.tags:
             by_manifest.setdefault(tag.manifest_id, []).append(tag)
-        self.repository_id = repository_id
-        self.name = name
+        self.repository_id = held.repository_id
+        self.name = RepositoryName(held.name)
         self.manifests = {
-            row.digest: KeptManifest(row, repository_id, name, tuple(by_manifest.get(row.id, ()))) for row in rows
+            row.digest: KeptManifest(row, held.repository_id, self.name, tuple(by_manifest.get(row.id, ())))
+            for row in held.manifests
         }
-        self._by_tag = {tag.name: kept for kept in self.manifests.values() for tag in kept.tags}
 
-    def tagged(self, tag: Tag) -> KeptManifest | None:
-        return self._by_tag.get(tag)
+    def tagged(self, name: Tag) -> KeptManifest | None:
+        """What a tag points to."""
+        found = (kept for kept in self.manifests.values() for tag in kept.tags if tag.name == name)
+        return next(found, None)
 
     @cached_property
     def _parents(self) -> dict[str, list[KeptManifest]]:
         parents: dict[str, list[KeptManifest]] = {}
         for kept in self.manifests.values():
-            for entry in kept.entries:
-                parents.setdefault(entry.digest, []).append(kept)
+            for digest in kept.children:
+                parents.setdefault(digest, []).append(kept)
         return parents
 
     def parents(self, kept: KeptManifest) -> list[KeptManifest]:
@@ -147,7 +156,7 @@ class Shelf:
             kept = waiting.pop()
             if kept.row.digest not in found:
                 found[kept.row.digest] = kept
-                waiting += [self.manifests[entry.digest] for entry in kept.entries if entry.digest in self.manifests]
+                waiting += [self.manifests[digest] for digest in kept.children if digest in self.manifests]
         return list(found.values())
 
     def platforms(self, top: KeptManifest) -> list[tuple[Platform | None, KeptManifest]]:
@@ -178,26 +187,14 @@ class Shelf:
 
 def read_shelf(name: RepositoryName) -> Operation[Shelf | None]:
     """One repository, None when it holds nothing."""
-    repository_id = yield from images.find_repository_id(name)
-    if repository_id is None:
-        return None
-    return (yield from _read(repository_id, name))
+    held = yield from images.list_repository(name)
+    return Shelf(held) if held is not None else None
 
 
 def read_shelves() -> Operation[list[Shelf]]:
     """Every repository of the image store, by name."""
-    found = yield from images.list_repositories(UNTAGGED)
-    shelves = []
-    for repository_id, name in found:
-        if is_image_repository(name):
-            shelves.append((yield from _read(repository_id, RepositoryName(name))))
-    return shelves
-
-
-def _read(repository_id: int, name: RepositoryName) -> Operation[Shelf]:
-    rows = yield from images.list_manifests(repository_id)
-    tags = yield from images.list_tags(repository_id)
-    return Shelf(repository_id, name, rows, tags)
+    everything = yield from images.list_everything(UNTAGGED)
+    return [Shelf(held) for held in everything if is_image_repository(held.name)]
 
 
 def references(tops: Iterable[KeptManifest]) -> list[ImageReference]:
@@ -209,10 +206,11 @@ def references_of(top: KeptManifest) -> list[ImageReference]:
     """The tags of a manifest, then its digest if it is at its registry; nothing for one without a name."""
     if top.repository == UNTAGGED:
         return []
+    name = ImageReference.from_stored_name(top.repository)
     targets: list[Tag | Digest] = [Tag(tag.name) for tag in top.tags]
     if top.row.origin_at is not None:
         targets.append(top.digest)
-    return [ImageReference.from_stored_name(top.repository, target) for target in targets]
+    return [name.at(target) for target in targets]
 
 
 def _entry(value: dict[str, Any]) -> Entry:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 
 from entrepot.errors import ParameterInvalid
-from entrepot.image_store.listing import Image, seconds_of
+from entrepot.image_store.listing import Image
 from entrepot.reference import ImageReference
 
 LIST_FILTERS = frozenset({"dangling", "label", "label!", "before", "since", "reference", "until"})
@@ -59,6 +59,8 @@ class Filters:
 
 def apply(filters: Filters, images: Iterable[Image], *, created_at: Callable[[str], float], now: float) -> list[Image]:
     """The images that meet all conditions; ``created_at`` tells when the image was made that a filter names."""
+    if not filters.values:
+        return list(images)
     latest = [created_at(name) for name in filters.values.get("before", [])]
     latest += [parse_moment(value, now) for value in filters.values.get("until", [])]
     earliest = [created_at(name) for name in filters.values.get("since", [])]
@@ -84,12 +86,13 @@ def _is_between(image: Image, earliest: Sequence[float], latest: Sequence[float]
 def has_labels(image: Image, filters: Filters) -> bool:
     """Whether it has every label of ``label`` and none of ``label!``: ``key`` or ``key=value``."""
     wanted, unwanted = filters.values.get("label", []), filters.values.get("label!", [])
-    return all(_has(image, text) for text in wanted) and not any(_has(image, text) for text in unwanted)
+    labels = image.labels if wanted or unwanted else {}
+    return all(_has(labels, text) for text in wanted) and not any(_has(labels, text) for text in unwanted)
 
 
-def _has(image: Image, text: str) -> bool:
+def _has(labels: Mapping[str, str], text: str) -> bool:
     key, equals, value = text.partition("=")
-    return key in image.labels and (not equals or image.labels[key] == value)
+    return key in labels and (not equals or labels[key] == value)
 
 
 def matches(reference: ImageReference, patterns: Iterable[str]) -> bool:
@@ -160,8 +163,3 @@ def parse_moment(text: str, now: float) -> float:
             filter=text,
         ) from None
     return (moment if moment.tzinfo else moment.astimezone(UTC)).timestamp()
-
-
-def created_at(image: Image) -> float:
-    """When the image was made, for ``before`` and ``since``."""
-    return seconds_of(image.created)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from entrepot.image_store.catalogue import KeptManifest, Shelf, read_shelves, references
@@ -26,7 +26,16 @@ class Image:
     references: list[ImageReference]
     size: int  # of the layers, uncompressed as far as that is known
     created: str | None = None  # RFC 3339, as the config has it
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels_text: str = "{}"
+
+    @property
+    def labels(self) -> dict[str, str]:
+        labels: dict[str, str] = json.loads(self.labels_text)
+        return labels
+
+    def learn(self, facts: ConfigFacts) -> None:
+        """What its config says."""
+        self.created, self.labels_text = facts.created, facts.labels
 
     @property
     def is_dangling(self) -> bool:
@@ -85,11 +94,10 @@ def _image(
     configs: Mapping[str, ConfigFacts],
 ) -> Image:
     manifest = pairs[0][1]
-    size = sum(sizes.get(layer.digest, layer.size) for layer in manifest.layers)
-    image = Image(image_id, manifest, references(top for top, _ in pairs), size)
+    image = Image(image_id, manifest, references(top for top, _ in pairs), manifest.size(sizes))
     facts = configs.get(image_id)
     if facts is not None:
-        image.created, image.labels = facts.created, json.loads(facts.labels)
+        image.learn(facts)
     return image
 
 

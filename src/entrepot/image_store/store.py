@@ -80,8 +80,7 @@ class ImageStore:
         by_id = library.by_id()
         facts = [await self._facts(kept) for kept in library.missing_configs]
         for each in facts:
-            image = by_id[each.digest]
-            image.created, image.labels = each.created, json.loads(each.labels)
+            by_id[each.digest].learn(each)
         with suppress(RegistryError):  # it only saves the next one some time
             await self._metadata.write(layers.record_configs(facts), durable=False)
 

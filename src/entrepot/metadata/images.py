@@ -14,7 +14,11 @@ from entrepot.reference import RepositoryName, Tag
 from entrepot.store.base import StoredBlob
 
 SELECT_REPOSITORY = "SELECT id FROM repositories WHERE name = :name"
-SELECT_REPOSITORIES = "SELECT id, name FROM repositories WHERE name = :also OR name LIKE '%/%' ORDER BY name"
+# More than belongs to the image store, but not everything that a server may hold in the same root.
+_CANDIDATES = """
+    r.name = :also OR r.name LIKE '%.%/%' OR r.name LIKE '%\\_\\_%/%' ESCAPE '\\' OR r.name LIKE 'ip6-%/%'
+    OR r.name LIKE 'localhost/%'
+"""
 INSERT_REPOSITORY = """
     INSERT INTO repositories (name, created_at) VALUES (:name, :now)
     ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING id
@@ -25,6 +29,16 @@ SELECT_MANIFESTS = """
     WHERE m.repository_id = :repository_id ORDER BY m.id
 """
 SELECT_TAGS = "SELECT manifest_id, name, updated_at FROM tags WHERE repository_id = :repository_id ORDER BY name"
+SELECT_REPOSITORIES = f"SELECT r.id, r.name FROM repositories r WHERE {_CANDIDATES} ORDER BY r.name"  # noqa: S608
+SELECT_ALL_MANIFESTS = f"""
+    SELECT m.repository_id, m.id, m.digest, m.media_type, m.subject, m.content, o.at
+    FROM repositories r JOIN manifests m ON m.repository_id = r.id LEFT JOIN origins o ON o.manifest_id = m.id
+    WHERE {_CANDIDATES} ORDER BY m.id
+"""  # noqa: S608
+SELECT_ALL_TAGS = f"""
+    SELECT t.repository_id, t.manifest_id, t.name, t.updated_at
+    FROM repositories r JOIN tags t ON t.repository_id = r.id WHERE {_CANDIDATES} ORDER BY t.name
+"""  # noqa: S608
 SELECT_BLOB = """
     SELECT b.digest, b.size, b.location FROM links l JOIN blobs b ON b.id = l.blob_id
     WHERE l.repository_id = :repository_id AND l.digest = :digest AND b.location IS NOT NULL
@@ -132,28 +146,43 @@ class LinkRow(NamedTuple):
     created_at: int
 
 
+class Holding(NamedTuple):
+    """What a repository holds."""
+
+    repository_id: int
+    name: str
+    manifests: list[ManifestRow]
+    tags: list[TagRow]
+
+
 def find_repository_id(name: RepositoryName) -> Operation[int | None]:
     """The repository's id, None when there is none."""
     rows = yield SELECT_REPOSITORY, {"name": name}
     return rows[0][0] if rows else None
 
 
-def list_repositories(also: RepositoryName) -> Operation[list[tuple[int, str]]]:
-    """Id and name of every repository of two parts or more, and of ``also``, by name."""
-    rows = yield SELECT_REPOSITORIES, {"also": also}
-    return [(row[0], row[1]) for row in rows]
+def list_repository(name: RepositoryName) -> Operation[Holding | None]:
+    """What one repository holds, None when there is none of that name."""
+    repository_id = yield from find_repository_id(name)
+    if repository_id is None:
+        return None
+    manifests = yield SELECT_MANIFESTS, {"repository_id": repository_id}
+    tags = yield SELECT_TAGS, {"repository_id": repository_id}
+    return Holding(repository_id, name, [ManifestRow(*row) for row in manifests], [TagRow(*row) for row in tags])
 
 
-def list_manifests(repository_id: int) -> Operation[list[ManifestRow]]:
-    """Its manifests, in the order they came."""
-    rows = yield SELECT_MANIFESTS, {"repository_id": repository_id}
-    return [ManifestRow(*row) for row in rows]
-
-
-def list_tags(repository_id: int) -> Operation[list[TagRow]]:
-    """Its tags by name."""
-    rows = yield SELECT_TAGS, {"repository_id": repository_id}
-    return [TagRow(*row) for row in rows]
+def list_everything(also: RepositoryName) -> Operation[list[Holding]]:
+    """Every repository whose name may begin with a registry, and ``also``, by name, with all that is in it."""
+    names = {"also": also}
+    rows = yield SELECT_REPOSITORIES, names
+    held = {row[0]: Holding(row[0], row[1], [], []) for row in rows}
+    rows = yield SELECT_ALL_MANIFESTS, names
+    for repository_id, *columns in rows:
+        held[repository_id].manifests.append(ManifestRow(*columns))
+    rows = yield SELECT_ALL_TAGS, names
+    for repository_id, *columns in rows:
+        held[repository_id].tags.append(TagRow(*columns))
+    return list(held.values())
 
 
 def list_links(repository_id: int) -> Operation[list[LinkRow]]:

@@ -78,9 +78,12 @@ class PlainSqliteMetadata:
         self._much_reader: sqlite3.Connection | None = None
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o644)
-        writer = self._connect()
-        self._writer = threading.Thread(target=self._write_all, args=(writer,), name="sqlite-write", daemon=True)
-        self._writer.start()
+        self._writer: threading.Thread | None = None  # begun by the first write: many a command only reads
+
+    def _begin_writing(self) -> threading.Thread:
+        writer = threading.Thread(target=self._write_all, args=(self._connect(),), name="sqlite-write", daemon=True)
+        writer.start()
+        return writer
 
     def _connect(self) -> sqlite3.Connection:
         with translated():
@@ -107,6 +110,8 @@ class PlainSqliteMetadata:
         return self._drive(self._much_reader, operation)
 
     async def write(self, operation: Operation[T], *, durable: bool = True) -> T:
+        if self._writer is None:
+            self._writer = self._begin_writing()
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._jobs.put(_Job(operation, durable, done))
         return await done
@@ -126,8 +131,9 @@ class PlainSqliteMetadata:
             raise Unavailable("the database was replaced by another file; restart the server", path=str(self._path))
 
     async def close(self) -> None:
-        self._jobs.put(None)
-        await asyncio.to_thread(self._writer.join)
+        if self._writer is not None:
+            self._jobs.put(None)
+            await asyncio.to_thread(self._writer.join)
         os.close(self._lock)
         self._much.shutdown()
         self._reader.close()
