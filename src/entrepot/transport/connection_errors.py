@@ -47,8 +47,8 @@ def shown(url: str) -> str:
 
 
 def _translate(error: Exception, what: str, url: str) -> Exception:
-    if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
-        return ParameterInvalid(f"expected an http or https address, got {shown(url)!r}", url=shown(url))
+    if isinstance(error, aiohttp.InvalidURL):  # 127.1 and the like, which is read in more than one way
+        return ParameterInvalid(f"expected the address of a host, got {shown(url)!r}", url=shown(url))
     if isinstance(error, aiohttp.ClientHttpProxyError):
         reason = f"the proxy refused the tunnel: {error.status} {error.message}"
         return ConnectionFailed(f"{what}: {reason}", sent_nothing=True, status=error.status)

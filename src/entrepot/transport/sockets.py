@@ -9,17 +9,16 @@ import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from functools import cached_property
-from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
 from entrepot import __version__
-from entrepot.errors import SizeInvalid
+from entrepot.errors import ParameterInvalid, SizeInvalid
 from entrepot.transport.base import Body, Request
-from entrepot.transport.connection_errors import translated
+from entrepot.transport.connection_errors import shown, translated
 
 Tls = Callable[[str], ssl.SSLContext | bool]
 Proxy = Callable[[str], str | None]
@@ -113,15 +112,16 @@ class SocketExchange:
 
     async def _request(self, request: Request, body: _SentBody | None) -> aiohttp.ClientResponse:
         session = self._open_session()
+        url = _parse(request.url)
         try:
             with translated(request.method, request.url):
                 return await session.request(
                     request.method,
-                    URL(quote(request.url, safe=_VISIBLE), encoded=True),
+                    url,
                     headers=_DEFAULT_HEADERS | dict(request.headers),
                     data=body,
                     allow_redirects=False,
-                    ssl=self._tls(_authority(request.url)) if request.url.startswith("https:") else True,
+                    ssl=self._tls(f"{url.host_subcomponent}:{url.port}") if url.scheme == "https" else True,
                     proxy=self._proxy(request.url),
                 )
         except Exception:
@@ -226,7 +226,12 @@ def _has_input(connection: socket.socket) -> bool:
     return bool(poll.poll(0))
 
 
-def _authority(url: str) -> str:
-    parts: Any = urlsplit(url)
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{host}:{parts.port or 443}"
+def _parse(address: str) -> URL:
+    """Raises ParameterInvalid for what is no http or https address, or one with a login in it."""
+    try:
+        url = URL(quote(address, safe=_VISIBLE), encoded=True)
+        if url.scheme in ("http", "https") and url.raw_host and url.port and url.raw_user is None:
+            return url
+    except ValueError:
+        pass
+    raise ParameterInvalid(f"expected an http or https address, got {shown(address)!r}", url=shown(address))
