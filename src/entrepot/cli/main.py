@@ -40,7 +40,7 @@ COMMANDS = {
     "pull": Entry("entrepot.cli.pull", "Fetch an image from a registry."),
     "push": Entry("entrepot.cli.push", "Send an image to a registry."),
     "serve": Entry("entrepot.cli.serve", "Run the registry."),
-    "tag": Entry("entrepot.cli.tag", "Give an image another name."),
+    "tag": Entry("entrepot.cli.tag", "Give an image another name, e.g. that of the registry it goes to."),
 }
 
 # The order in which the commands are listed; those that are not named here come last.
@@ -86,7 +86,8 @@ KEPT = {
 }
 
 _STOPS_ITSELF = {"serve"}  # its server handles signals
-_AROUND = "entrepot.around"  # in a context's meta: what is left when the command is
+_RUN = "entrepot.run"  # in a context's meta: the context of the command that is run
+_AROUND = "entrepot.around"  # there as well: what is left when the command is
 
 
 class LazyGroup(click.Group):
@@ -109,12 +110,18 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         with ExitStack() as ctx.meta[_AROUND]:
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except click.UsageError as error:  # click's parser does not always say of which command
+                error.ctx = error.ctx or ctx.meta.get(_RUN)
+                raise
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name, command, rest = super().resolve_command(ctx, args)
+        if command is not None:
+            ctx.meta[_RUN] = click.Context(command, info_name=name, parent=ctx)
         if _AROUND in ctx.meta and name not in _STOPS_ITSELF:
             ctx.meta[_AROUND].enter_context(stops(KEPT.get(name or "", "")))
         return name, command, rest

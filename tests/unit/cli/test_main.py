@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import asyncio
+import errno
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +15,7 @@ import pytest
 import entrepot
 from entrepot.cli.main import COMMANDS, run
 from entrepot.cli.main import entrepot as root_command
-from entrepot.errors import BlobUnknown, RegistryErrors
+from entrepot.errors import BlobUnknown, RegistryErrors, TagInvalid
 
 
 def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
@@ -60,53 +63,208 @@ def test_every_option_has_help(words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [["frobnicate"], ["--frobnicate"], ["config", "show", "--frobnicate"], ["config", "check", "extra"]],
-    ids=" ".join,
+    ("arguments", "lines"),
+    [
+        (["--frobnicate"], ["unknown flag: --frobnicate", "Usage: entrepot [OPTIONS]", "See 'entrepot --help'"]),
+        (["frobnicate"], ["entrepot: 'frobnicate' is not an entrepot command", "See 'entrepot --help'"]),
+        (
+            ["serv"],
+            ["entrepot: 'serv' is not an entrepot command", "Did you mean entrepot serve?", "See 'entrepot --help'"],
+        ),
+        (["image", "ls"], ["Did you mean entrepot images, inspect, history, rmi or prune?"]),
+        (["config", "shw"], ["'shw' is not an entrepot config command", "Did you mean entrepot config show?"]),
+        (
+            ["config", "show", "--bogus"],
+            ["unknown flag: --bogus", "Usage: entrepot config show [OPTIONS]", "See 'entrepot config show --help'"],
+        ),
+        (["config", "show", "--databas"], ["unknown flag: --databas", "Did you mean --database?"]),
+        (["serve", "-z"], ["unknown shorthand flag: 'z' in -z"]),
+        (["serve", "--root"], ["flag needs an argument: --root", "See 'entrepot serve --help'"]),
+        (["serve", "--workers", "x"], ["invalid argument for \"--workers\" flag: 'x' is not a valid integer"]),
+        (
+            ["config", "check", "extra"],
+            ["entrepot: 'entrepot config check' accepts no arguments", "Usage: entrepot config check [OPTIONS]"],
+        ),
+        (["\x1b[2J"], ["'\\x1b[2J' is not an entrepot command"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_wrong_usage_ends_with_125(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+def test_wrong_usage_ends_with_125_in_docker_s_words(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], lines: list[str]
+) -> None:
     assert run(arguments) == 125
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert "Usage: entrepot" in captured.err
-    assert "Error: " in captured.err
+    assert [line for line in lines if line not in captured.err] == []
 
 
 @click.command()
-def interrupted() -> None:
-    raise KeyboardInterrupt
+@click.argument("first")
+@click.argument("second")
+def two(first: str, second: str) -> None: ...
 
 
 @click.command()
-def refused() -> None:
-    raise BlobUnknown("no such blob", hint="push it first")
+@click.argument("names", nargs=-1, required=True)
+def some(names: tuple[str, ...]) -> None: ...
 
 
 @click.command()
-def refused_twice() -> None:
-    raise RegistryErrors([BlobUnknown("no blob a"), BlobUnknown("no blob b")])
-
-
-@click.command()
-def denied_by_system() -> None:
-    raise PermissionError(13, "Permission denied", "/srv")
+@click.argument("name", required=False)
+def perhaps(name: str | None) -> None: ...
 
 
 @pytest.mark.parametrize(
-    ("command", "code", "output"),
+    ("command", "arguments", "requirement"),
     [
-        pytest.param(interrupted, 130, "", id="interrupted"),
-        pytest.param(refused, 1, "Error: no such blob\nHint: push it first\n", id="registry error"),
-        pytest.param(refused_twice, 1, "Error: no blob a\nError: no blob b\n", id="registry errors"),
-        pytest.param(denied_by_system, 1, "Error: [Errno 13] Permission denied: '/srv'\n", id="system error"),
+        (two, [], "requires 2 arguments"),
+        (two, ["a"], "requires 2 arguments"),
+        (two, ["a", "b", "c"], "requires 2 arguments"),
+        (some, [], "requires at least 1 argument"),
+        (perhaps, ["a", "b"], "requires at most 1 argument"),
+    ],
+)
+def test_wrong_number_of_arguments_is_said_as_docker_does(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: click.Command,
+    arguments: list[str],
+    requirement: str,
+) -> None:
+    monkeypatch.setattr(root_command, "get_command", lambda context, name: command)
+    assert run(["anything", *arguments]) == 125
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == f"entrepot: 'entrepot anything' {requirement}"
+    assert lines[-1] == "See 'entrepot anything --help'"
+
+
+class Failing(click.Command):
+    def __init__(self, error: BaseException) -> None:
+        super().__init__("failing")
+        self.error = error
+
+    def invoke(self, ctx: click.Context) -> None:
+        raise self.error
+
+
+FULL = OSError(errno.ENOSPC, "No space left on device", "/srv/blobs")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "output"),
+    [
+        pytest.param(KeyboardInterrupt(), 130, "Interrupted\n", id="interrupted"),
+        pytest.param(click.Abort(), 130, "Interrupted\n", id="interrupted in a prompt"),
+        pytest.param(
+            BlobUnknown("no such blob", hint="push it"), 2, "Error: no such blob\nHint: push it\n", id="not found"
+        ),
+        pytest.param(TagInvalid("no tag: x"), 1, "Error: no tag: x\n", id="registry error"),
+        pytest.param(TagInvalid("\x1b]0;x\x07", hint=3), 1, "Error: ?]0;x?\n", id="control characters"),
+        pytest.param(RegistryErrors([BlobUnknown("a"), BlobUnknown("b")]), 2, "Error: a\nError: b\n", id="two absent"),
+        pytest.param(RegistryErrors([BlobUnknown("a"), TagInvalid("b")]), 1, "Error: a\nError: b\n", id="two kinds"),
+        pytest.param(ExceptionGroup("", [ExceptionGroup("", [TagInvalid("b")])]), 1, "Error: b\n", id="group"),
+        pytest.param(
+            RegistryErrors([TagInvalid("a")] * 30), 1, "Error: a\n" * 20 + "... and 10 more errors\n", id="thirty"
+        ),
+        pytest.param(PermissionError(13, "Permission denied", "/srv"), 1, "Error: Permission denied: /srv\n", id="os"),
+        pytest.param(TimeoutError(), 1, "Error: TimeoutError\n", id="os without words"),
+        pytest.param(
+            FULL,
+            1,
+            "Error: No space left on device: /srv/blobs\nHint: make room and run it again; what is there is kept\n",
+            id="full disk",
+        ),
+        pytest.param(click.FileError("x", "gone"), 1, "Error: Could not open file 'x': gone\n", id="file"),
+        pytest.param(
+            KeyError("x"),
+            1,
+            "Error: this should not happen: KeyError: 'x'\nHint: run it again with ENTREPOT_DEBUG=1 to see where\n",
+            id="mistake of ours",
+        ),
     ],
 )
 def test_failure_becomes_exit_code_and_message(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: click.Command, code: int, output: str
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    code: int,
+    output: str,
 ) -> None:
-    monkeypatch.setattr(root_command, "get_command", lambda context, name: command)
+    monkeypatch.delenv("ENTREPOT_DEBUG", raising=False)
+    monkeypatch.setattr(root_command, "get_command", lambda context, name: Failing(error))
     assert run(["anything"]) == code
-    assert capsys.readouterr().err.strip("\n") == output.strip("\n")
+    assert capsys.readouterr() == ("", output)
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), BlobUnknown("no such blob")], ids=repr)
+def test_failure_with_debugging_on_shows_where(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setenv("ENTREPOT_DEBUG", "1")
+    monkeypatch.setattr(root_command, "get_command", lambda context, name: Failing(error))
+    run(["anything"])
+    captured = capsys.readouterr()
+    assert "Traceback" in captured.err
+    assert "in invoke" in captured.err
+
+
+class Signalled(click.Command):
+    """A command that gets a signal while asyncio runs."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__("signalled")
+        self.number = number
+        self.was_closed = False
+
+    def invoke(self, ctx: click.Context) -> None:
+        asyncio.run(self._wait())
+
+    async def _wait(self) -> None:
+        signal.raise_signal(self.number)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.was_closed = True
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGINT, 130, "Interrupted"), (signal.SIGTERM, 143, "Terminated")]
+)
+def test_signal_closes_what_is_open_and_says_what_is_kept(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int, word: str
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    command = Signalled(number)
+    monkeypatch.setattr(root_command, "get_command", lambda context, name: command)
+    assert run(["pull"]) == code
+    assert capsys.readouterr().err == f"{word}: what has arrived is kept; the next pull goes on from there\n"
+    assert command.was_closed
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_sigterm_ends_a_command_that_ignores_sigint(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(root_command, "get_command", lambda context, name: Signalled(signal.SIGTERM))
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert run(["pull"]) == 143
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_server_handles_signals_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    handlers = []
+    before = signal.getsignal(signal.SIGTERM)
+
+    @click.command()
+    def look() -> None:
+        handlers.append(signal.getsignal(signal.SIGTERM))
+
+    monkeypatch.setattr(root_command, "get_command", lambda context, name: look)
+    assert [run(["serve"]), run(["pull"])] == [0, 0]
+    assert handlers[0] is before
+    assert handlers[1] is not before
 
 
 def test_module_can_be_run() -> None:
@@ -121,3 +279,17 @@ def test_output_into_a_closed_pipe_fails_without_traceback(tmp_path: Path) -> No
     done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_output_onto_a_full_disk_is_an_error(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "entrepot", "config", "show", "--root", str(tmp_path)]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr.splitlines()[0]) == (1, "Error: No space left on device")
+
+
+def test_output_in_a_locale_without_its_letters_does_not_fail(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "entrepot", "config", "show", "--root", str(tmp_path / "é")]
+    environment = os.environ | {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONIOENCODING": ""}
+    done = subprocess.run(command, capture_output=True, env=environment, check=True)
+    assert done.stdout
