@@ -62,16 +62,16 @@ def _translate(error: Exception, what: str, url: str) -> Exception:
 
 
 def _tls_reason(error: Exception, host: str) -> tuple[str, str] | None:
-    """Kind and words of a failure; ``plain_http``, ``certificate``, ``client_certificate`` or ``handshake``."""
+    """Kind and words of a failure; ``plain_http``, ``certificate``, ``alert`` (by the server) or ``handshake``."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return "certificate", f"tls: failed to verify certificate: {_x509(error.certificate_error, host)}"
     text = str(error)
     if "ALERT" in text and "CERTIFICATE" in text.partition("ALERT")[2]:
-        return "client_certificate", f"remote error: tls: the server wants another client certificate: {text}"
+        return "alert", f"remote error: tls: the server wants another client certificate: {text}"
     if isinstance(error, aiohttp.ClientConnectorSSLError):
         if any(word in text for word in _NO_TLS):
             return "plain_http", "http: server gave HTTP response to HTTPS client"
-        return "handshake", f"tls: {_reason_of(error)}"
+        return "alert" if "ALERT" in text else "handshake", f"tls: {_reason_of(error)}"
     if _ended_in_handshake(error):
         return "handshake", "tls: the server ended the connection in the handshake: it may speak plain HTTP only"
     return None
