@@ -46,6 +46,7 @@ class Display(Protocol):
 
     def show(self, event: Event) -> None: ...
     def message(self, line: str) -> None: ...
+    def say(self, line: str) -> None: ...
     def tick(self) -> None: ...
     def close(self) -> None: ...
 
@@ -72,6 +73,14 @@ class Progress:
             return
         with self._lock:
             self._display.message(line)
+
+    def say(self, line: str) -> None:
+        """Print a line of the result to stdout, below the layers so far; those that follow begin anew below it."""
+        if self._display is None:
+            click.echo(line)
+            return
+        with self._lock:
+            self._display.say(line)
 
     def __enter__(self) -> Self:
         if self._display is not None and self._display.tick_seconds is not None:
@@ -112,7 +121,7 @@ def progress_for(
     if mode == "none":
         return Progress(None)
     if mode == "json":
-        return Progress(JsonDisplay(notices, clock))
+        return Progress(JsonDisplay(stream, notices, clock))
     if mode == "tty" or (mode == "auto" and _is_terminal(stream)):
         return Progress(TerminalDisplay(verb, stream, clock, lambda: _size_of(stream)))
     return Progress(PlainDisplay(verb, stream, notices, clock))

@@ -70,6 +70,12 @@ class PlainDisplay:
         self._notices.write(f"{line}\n")
         self._notices.flush()
 
+    def say(self, line: str) -> None:
+        """A line of the result; the layers of another image may follow."""
+        self._shown.clear()
+        self._stream.write(f"{line}\n")
+        self._stream.flush()
+
     def tick(self) -> None:
         """Say how far all is, when it is time."""
         now = self._clock()
@@ -88,7 +94,8 @@ class JsonDisplay:
 
     tick_seconds: float | None = None
 
-    def __init__(self, notices: TextIO, clock: Callable[[], float]) -> None:
+    def __init__(self, stream: TextIO, notices: TextIO, clock: Callable[[], float]) -> None:
+        self._stream = stream
         self._notices = notices
         self._clock = clock
         self._last: dict[str, tuple[State, float]] = {}
@@ -105,6 +112,11 @@ class JsonDisplay:
     def message(self, line: str) -> None:
         """A notice as an object of its own."""
         self._write({"message": line})
+
+    def say(self, line: str) -> None:
+        """A line of the result, as it is."""
+        self._stream.write(f"{line}\n")
+        self._stream.flush()
 
     def tick(self) -> None:
         """Nothing happens by itself."""

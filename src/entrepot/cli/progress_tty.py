@@ -64,6 +64,10 @@ class TerminalDisplay:
         """A line that stays, above the layers."""
         self._draw([line], self._picture())
 
+    def say(self, line: str) -> None:
+        """A line of the result: the layers so far stay above it, as they are."""
+        self._draw([*self._rest(), line], [])
+
     def tick(self) -> None:
         """Draw what has changed."""
         self._meter.sample(self._clock())
@@ -73,8 +77,14 @@ class TerminalDisplay:
 
     def close(self) -> None:
         """The last picture: every layer that is left, and no summary."""
-        self._draw([self._format(digest, line) for digest, line in self._lines.items()], [])
+        self._draw(self._rest(), [])
+
+    def _rest(self) -> list[str]:
+        """Every layer that is shown, for the last time."""
+        lines = [self._format(digest, line) for digest, line in self._lines.items()]
         self._lines.clear()
+        self._is_stale = False
+        return lines
 
     def _is_counting_down(self) -> bool:
         return any(line.event.state is State.RETRYING for line in self._lines.values())

@@ -68,7 +68,7 @@ class Talk:
 
     def say(self, line: str) -> None:
         if not self.quiet:
-            click.echo(line)
+            self.progress.say(line)
 
 
 async def _pull(client: Client, reference: ImageReference, choice: Choice, talk: Talk, *, all_tags: bool) -> None:

@@ -90,6 +90,14 @@ def test_show_state_in_a_pipe_in_the_verb_s_words(verb: Verb, events: list[Event
     assert Plain(verb).show(*events).replace("aaaaaaaaaaaa: ", "") == output
 
 
+def test_say_in_a_pipe_begins_another_image_whose_layers_are_shown_again() -> None:
+    plain = Plain()
+    plain.show(layer(State.EXISTS))
+    plain.display.say("v2: Pulling from team/app")
+    output = plain.show(layer(State.EXISTS))
+    assert output == "aaaaaaaaaaaa: Already exists\nv2: Pulling from team/app\naaaaaaaaaaaa: Already exists\n"
+
+
 def test_show_configs_and_manifests_in_a_pipe_prints_nothing() -> None:
     plain = Plain()
     assert plain.show(*(Event(State.DONE, kind, LAYER) for kind in (Kind.CONFIG, Kind.MANIFEST))) == ""
@@ -146,7 +154,7 @@ def test_tick_in_a_pipe_when_all_is_done_prints_nothing() -> None:
 
 def test_show_json_has_every_event_with_what_it_has() -> None:
     notices = io.StringIO()
-    display = JsonDisplay(notices, Clock())
+    display = JsonDisplay(io.StringIO(), notices, Clock())
     for event in (layer(State.MOVING, done=5), retry(Kind.REQUEST), Event(State.DONE, Kind.CONFIG, OTHER)):
         display.show(event)
     assert [json.loads(line) for line in notices.getvalue().splitlines()] == [
@@ -158,7 +166,7 @@ def test_show_json_has_every_event_with_what_it_has() -> None:
 
 def test_show_json_of_bytes_twice_a_second() -> None:
     notices, clock = io.StringIO(), Clock()
-    display = JsonDisplay(notices, clock)
+    display = JsonDisplay(io.StringIO(), notices, clock)
     for done in range(100):
         display.show(layer(State.MOVING, done=done))
         clock.now += 0.125
@@ -280,6 +288,21 @@ def test_show_more_layers_than_lines_shows_those_that_are_not_finished() -> None
     assert rows[15:] == ["... and 5 more layers", "Downloading: 10kB of 20kB (50%), 0B/s"]
 
 
+def test_say_on_a_terminal_comes_below_the_layers_so_far() -> None:
+    terminal = Terminal()
+    terminal.display.say("v1: Pulling from team/app")
+    terminal.show(layer(State.MOVING, done=1), layer(State.DONE))
+    terminal.display.say("Digest: sha256:00")
+    terminal.show(layer(State.EXISTS, OTHER))
+    terminal.display.close()
+    assert terminal.screen.rows() == [
+        "v1: Pulling from team/app",
+        "aaaaaaaaaaaa: Pull complete",
+        "Digest: sha256:00",
+        "bbbbbbbbbbbb: Already exists",
+    ]
+
+
 def test_close_on_a_terminal_leaves_every_layer_once() -> None:
     terminal = Terminal(lines=8)
     names = digests(20)
@@ -337,14 +360,16 @@ def test_show_nothing_when_asked_for_nothing(capsys: pytest.CaptureFixture[str])
     with progress_for("none", "pull") as progress:
         progress(layer(State.DONE))
         progress.message("a notice")
-    assert capsys.readouterr() == ("", "a notice\n")
+        progress.say("a result")
+    assert capsys.readouterr() == ("a result\n", "a notice\n")
 
 
 def test_show_json_leaves_stdout_alone(capsys: pytest.CaptureFixture[str]) -> None:
     with progress_for("json", "pull") as progress:
         progress(layer(State.DONE))
+        progress.say("a result")
     captured = capsys.readouterr()
-    assert captured.out == ""
+    assert captured.out == "a result\n"
     assert json.loads(captured.err)["state"] == "done"
 
 
@@ -360,6 +385,7 @@ class Ticking:
 
     def show(self, event: Event) -> None: ...
     def message(self, line: str) -> None: ...
+    def say(self, line: str) -> None: ...
 
     def tick(self) -> None:
         self.ticked.set()
