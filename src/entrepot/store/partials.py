@@ -163,7 +163,7 @@ class FilesystemPartial:
         await self._threads.run(self._files.write, pieces, start)
         self._there.add(start, end)
         self._unsaved += end - start
-        self._hash.feed(start, pieces, end - start, prefix=self._there.prefix())
+        await self._hash.feed(start, pieces, end - start, prefix=self._there.prefix())
 
     def _require_sound(self) -> None:
         if not self._is_open:

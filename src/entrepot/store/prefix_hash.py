@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import deque
 from collections.abc import Mapping, Sequence
 
 from entrepot import hashing
@@ -13,7 +12,7 @@ from entrepot.store.threads import DiskThreads, wait_out
 
 _READ_PIECE = 1024 * 1024
 _READ_AT_ONCE = 8 * _READ_PIECE
-_MOST_KEPT = 2 * 1024 * 1024  # bytes that are hashed from memory; those of a faster writer are read back
+_MOST_KEPT = 2 * 1024 * 1024  # bytes in memory that wait while others are hashed
 
 
 class PrefixHash:
@@ -29,9 +28,10 @@ class PrefixHash:
         self._fd = fd
         self._position = position
         self._end = position  # how far it may go
-        self._kept: deque[tuple[Sequence[bytes], int]] = deque()
+        self._kept: list[bytes] = []
         self._kept_size = 0
         self._next = position  # what is kept next has to begin here
+        self._eased = asyncio.Event()
         self._following: asyncio.Task[None] | None = None
 
     @classmethod
@@ -48,13 +48,28 @@ class PrefixHash:
         resumed.snapshot = (position, dict(states))
         return resumed
 
-    def feed(self, start: int, pieces: Sequence[bytes], size: int, *, prefix: int) -> None:
-        """These ``size`` bytes are written, and the file has no gap now before ``prefix``."""
-        if start == self._next and self._kept_size + size <= _MOST_KEPT:
-            self._kept.append((pieces, size))
+    async def feed(self, start: int, pieces: Sequence[bytes], size: int, *, prefix: int) -> None:
+        """These ``size`` bytes are written, and the file has no gap now before ``prefix``.
+
+        Whoever writes in order waits when the hash is far behind: it would have to be waited for in the end.
+        """
+        is_next = start == self._next and not self._has_failed
+        if is_next:
+            self._kept.extend(pieces)
             self._kept_size += size
             self._next += size
         self.advance(prefix)
+        while is_next and self._kept_size > _MOST_KEPT and self._is_following:
+            self._eased.clear()
+            await self._eased.wait()
+
+    @property
+    def _is_following(self) -> bool:
+        return self._following is not None and not self._following.done()
+
+    @property
+    def _has_failed(self) -> bool:
+        return self._following is not None and self._following.done()
 
     def advance(self, prefix: int) -> None:
         """The file has no gap now before ``prefix``."""
@@ -63,18 +78,24 @@ class PrefixHash:
             self._following = asyncio.create_task(self._follow())
 
     async def _follow(self) -> None:
-        while self._position < self._end:
-            if self._kept:
-                pieces, size = self._kept.popleft()
-                await self._threads.run(self._hash, pieces)
-                self._kept_size -= size
-            else:
-                size = min(self._end - self._position, _READ_AT_ONCE)
-                self._next = self._position + size
-                await self._threads.run(self._read_back, self._position, self._next)
-            self._position += size
-            self.snapshot = (self._position, {name: running.save() for name, running in self.hashes.items()})
-        self._following = None
+        try:
+            while self._position < self._end:
+                self._position = await self._step()
+                self.snapshot = (self._position, {name: running.save() for name, running in self.hashes.items()})
+                self._eased.set()
+            self._following = None
+        finally:
+            self._eased.set()
+
+    async def _step(self) -> int:
+        pieces, size, self._kept, self._kept_size = self._kept, self._kept_size, [], 0
+        if pieces:
+            await self._threads.run(self._hash, pieces)
+            return self._position + size
+        self._next = min(self._end, self._position + _READ_AT_ONCE)
+        end = self._next  # it moves on when pieces are kept meanwhile
+        await self._threads.run(self._read_back, self._position, end)
+        return end
 
     def _hash(self, pieces: Sequence[bytes]) -> None:
         for piece in pieces:
