@@ -34,7 +34,7 @@ HOMES = {
     "rich": {"cli"},
     "sqlalchemy": {"metadata"},
     "structlog": {"server", "jobs"},  # set up in server/logs.py; called where there is something to tell
-    "uvloop": {"server", "client"},
+    "uvloop": {"server", "cli"},
     "yaml": {"cli"},
     "yarl": {"transport"},  # the addresses of aiohttp
     "zstandard": {"layers"},

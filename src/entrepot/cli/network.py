@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
@@ -56,7 +56,7 @@ class Reach:
             async with Client(self.root, self._access(listener)) as client:
                 return await work(client)
 
-        return asyncio.run(run())
+        return run_loop(run())
 
     def _access(self, listener: Listener) -> Access:
         retries = self.options.get("retries", 5)
@@ -69,6 +69,15 @@ class Reach:
             parallel=self.parallel,
             **given,
         )
+
+
+def run_loop(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end, on uvloop where there is one: it takes large bodies off the socket faster."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(work)
+    return uvloop.run(work)
 
 
 def network_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -58,7 +58,7 @@ class SocketResponse:
     async def pieces(self) -> AsyncIterator[bytes]:
         content = self._response.content
         with translated(self._request.method, self._request.url):
-            while piece := await content.readany():
+            while piece := (await content.readchunk())[0]:  # not joined with others: they are large as they come
                 yield piece
 
 
