@@ -29,7 +29,6 @@ from entrepot.errors import (
     RepositoryUnknown,
 )
 from entrepot.manifest import (
-    MANIFEST_TYPES,
     Descriptor,
     Manifest,
     ManifestHead,
@@ -46,9 +45,9 @@ from entrepot.repositories.layout_index import (
     LAYOUT_FILE,
     MAX_MANIFEST_SIZE,
     LayoutIndex,
+    find_referrers,
     page_of,
     read_stored_manifest,
-    referrer,
     unknown,
 )
 from entrepot.repositories.layout_uploads import LOCK_WAIT_SECONDS, LayoutUploads
@@ -244,32 +243,11 @@ class LayoutRepository:
         return Page(*page_of((await self.read_index()).tags, last, limit))
 
     async def list_referrers(self, subject: str, artifact_type: str | None, *, last: str = "") -> Page:
-        found = await self._threads.run(self._referrers, subject)
-        wanted = [item for item in found.values() if artifact_type is None or item.get("artifactType") == artifact_type]
-        return Page([item for item in wanted if item["digest"] > last], None)
+        found = await self._threads.run(self._referrers, subject, artifact_type)
+        return Page([item for item in found if item["digest"] > last], None)
 
-    def _referrers(self, subject: str) -> dict[str, dict[str, Any]]:
-        manifests = self._walk_manifests([entry.descriptor for entry in self._folder.read_index().entries])
-        found = {
-            digest: referrer(digest, manifest)
-            for digest, manifest in manifests
-            if manifest.subject is not None and manifest.subject.digest == subject
-        }
-        return dict(sorted(found.items()))
-
-    def _walk_manifests(self, waiting: list[Descriptor]) -> Iterator[tuple[str, Manifest]]:
-        """Every manifest that the index leads to, once."""
-        seen: set[str] = set()
-        while waiting:
-            descriptor = waiting.pop()
-            if descriptor.digest in seen or descriptor.media_type not in MANIFEST_TYPES:
-                continue
-            seen.add(descriptor.digest)
-            stored = self._read_manifest(Digest.parse(descriptor.digest))
-            if stored is not None:
-                manifest = parse_manifest(stored.content, stored.media_type)
-                waiting += manifest.manifests
-                yield descriptor.digest, manifest
+    def _referrers(self, subject: str, artifact_type: str | None) -> list[Any]:
+        return find_referrers(self._folder.read_index(), subject, artifact_type, self._read_manifest)
 
     def _absent(self, error: NotFound) -> NotFound:
         return self._nothing() if self._folder.is_empty() else error

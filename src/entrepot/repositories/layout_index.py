@@ -7,7 +7,7 @@ when an entry is added or taken out.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -15,7 +15,15 @@ from typing import Any, Self
 from entrepot.digest import Digest
 from entrepot.errors import ArchiveInvalid, ManifestInvalid, ManifestUnknown, NotFound, TagInvalid
 from entrepot.image import IndexEntry, index_entries
-from entrepot.manifest import OCI_INDEX, OCI_MANIFEST, Descriptor, Manifest, StoredManifest, parse_manifest
+from entrepot.manifest import (
+    MANIFEST_TYPES,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    Descriptor,
+    Manifest,
+    StoredManifest,
+    parse_manifest,
+)
 from entrepot.reference import RepositoryName, Tag
 
 LAYOUT_FILE = "oci-layout"
@@ -134,6 +142,35 @@ def _own_type(content: bytes) -> str | None:
     if not isinstance(document, dict) or document.get("mediaType"):
         return None
     return OCI_INDEX if "manifests" in document else OCI_MANIFEST
+
+
+ReadManifest = Callable[[Digest], StoredManifest | None]
+
+
+def walk_manifests(waiting: list[Descriptor], read: ReadManifest) -> Iterator[tuple[str, Manifest]]:
+    """Every manifest that these lead to, once; those that ``read`` does not find are passed over."""
+    seen: set[str] = set()
+    while waiting:
+        descriptor = waiting.pop()
+        if descriptor.digest in seen or descriptor.media_type not in MANIFEST_TYPES:
+            continue
+        seen.add(descriptor.digest)
+        stored = read(Digest.parse(descriptor.digest))
+        if stored is not None:
+            manifest = parse_manifest(stored.content, stored.media_type)
+            waiting += manifest.manifests
+            yield descriptor.digest, manifest
+
+
+def find_referrers(index: LayoutIndex, subject: str, artifact_type: str | None, read: ReadManifest) -> list[Any]:
+    """The entries of a referrers list, sorted by digest."""
+    found = {
+        digest: referrer(digest, manifest)
+        for digest, manifest in walk_manifests([entry.descriptor for entry in index.entries], read)
+        if manifest.subject is not None and manifest.subject.digest == subject
+    }
+    entries = [found[digest] for digest in sorted(found)]
+    return [entry for entry in entries if artifact_type is None or entry.get("artifactType") == artifact_type]
 
 
 def referrer(digest: str, manifest: Manifest) -> dict[str, Any]:
