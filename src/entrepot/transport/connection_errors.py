@@ -23,6 +23,8 @@ _FOREIGN = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError, asyn
 # OpenSSL's words, which differ between its versions, for bytes that are no TLS record
 _NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE")
 
+_TLS_ALERT = repr(b"\x15\x03")[2:-1]  # as aiohttp's parser shows it in place of a status line
+
 # X509_V_ERR_*: self-signed, self-signed in the chain, issuer not found, first certificate cannot be verified
 _UNKNOWN_AUTHORITY = {18, 19, 20, 21}
 _OUT_OF_TIME = {9, 10}
@@ -58,6 +60,9 @@ def _translate(error: Exception, what: str, url: str) -> Exception:
         return TlsFailed(f"{what}: {reason}", sent_nothing=True, cause=cause)
     if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
         return ConnectionFailed(f"{what}: {_dial_reason(error, url)}", sent_nothing=True)
+    if _TLS_ALERT in str(getattr(error, "message", "")):
+        reason = "malformed HTTP response: the server sent a TLS alert, it speaks HTTPS"
+        return ConnectionFailed(f"{what}: {reason}", sent_nothing=True, cause="wants_tls")
     return ConnectionFailed(f"{what}: {_broken_reason(error)}")
 
 
@@ -136,11 +141,7 @@ def _broken_reason(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientPayloadError):
         return "unexpected EOF: the body ended before its announced length"
     if isinstance(error, aiohttp.ClientResponseError | aiohttp.http.HttpProcessingError):
-        return f"malformed HTTP response: {_first_line(error.message)}"
+        return f"malformed HTTP response: {' '.join(error.message.split())[:_MOST_SHOWN]}"
     if isinstance(error, ConnectionResetError):
         return "connection reset by peer"
     return _strerror(error) if isinstance(error, OSError) else str(error)[:_MOST_SHOWN]
-
-
-def _first_line(text: str) -> str:
-    return text.strip().partition("\n")[0][:_MOST_SHOWN]

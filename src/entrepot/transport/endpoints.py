@@ -123,7 +123,7 @@ class Endpoints:
             wrong = endpoint.may_be_http and _no_tls_came_about(error)
             scheme = "http"
         else:
-            wrong = any(words in error.message.lower() for words in _WANTS_TLS)
+            wrong = _wants_tls(error)
             scheme = "https"
         if not wrong:
             return None
@@ -226,6 +226,10 @@ class Endpoints:
         parts = urlsplit(endpoint.base_url)
         self._of_hosts[f"{_bracketed(parts.hostname or '')}:{parts.port or _PORTS[parts.scheme]}"] = endpoint.tls
         return endpoint
+
+
+def _wants_tls(error: RegistryError) -> bool:
+    return error.detail.get("cause") == "wants_tls" or any(words in error.message.lower() for words in _WANTS_TLS)
 
 
 def _no_tls_came_about(error: RegistryError) -> bool:

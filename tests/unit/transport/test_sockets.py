@@ -266,7 +266,6 @@ async def test_send_body_that_is_refused_on_the_way_closes_its_source() -> None:
         pytest.param(b"", "EOF: the server closed the connection and sent no answer", id="nothing"),
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-", "EOF: the server closed the connection", id="half a head"),
         pytest.param(b"SSH-2.0-OpenSSH\r\n\r\n", "malformed HTTP response", id="no HTTP"),
-        pytest.param(b"\x15\x03\x01\x00\x02\x02\x46", "malformed HTTP response", id="TLS alert"),
         pytest.param(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000 + b"\r\n\r\n", "malformed HTTP", id="long header"),
         pytest.param(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 1000 + b"\r\n", "malformed HTTP", id="many headers"),
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 5, 6\r\n\r\n", "malformed HTTP", id="two lengths"),
@@ -297,6 +296,14 @@ async def test_read_body_that_breaks_off_gives_what_came_then_raises_connection_
             await read_into(came, f"http://{HOST}:{port}/")
 
     assert b"abc".startswith(came)
+
+
+async def test_send_http_answered_by_tls_alert_says_so() -> None:
+    async with serving(answering(b"\x15\x03\x01\x00\x02\x02\x46")) as port:
+        with pytest.raises(ConnectionFailed, match="the server sent a TLS alert, it speaks HTTPS") as caught:
+            await fetch(exchange(), Request("GET", f"http://{HOST}:{port}/v2/"))
+
+    assert caught.value.detail["cause"] == "wants_tls"
 
 
 async def test_read_body_that_is_cut_after_long_gives_all_that_came() -> None:

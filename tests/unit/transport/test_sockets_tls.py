@@ -165,7 +165,7 @@ def refuse_one(listener: socket.socket, context: ssl.SSLContext) -> None:
 @pytest.mark.parametrize(
     ("version", "message"),
     [
-        pytest.param(ssl.TLSVersion.TLSv1_2, "tls: sslv3 alert handshake failure", id="TLS 1.2"),
+        pytest.param(ssl.TLSVersion.TLSv1_2, "alert handshake failure", id="TLS 1.2"),
         pytest.param(ssl.TLSVersion.TLSv1_3, "the server wants another client certificate", id="TLS 1.3"),
     ],
 )
