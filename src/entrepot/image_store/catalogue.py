@@ -94,6 +94,12 @@ class KeptManifest:
         return [_descriptor(layer) for layer in self.document["layers"]] if self.is_image else []
 
     @property
+    def blobs(self) -> list[str]:
+        """The digests of config and layers."""
+        config = [self.image_id] if self.is_image else []
+        return [*config, *(layer.digest for layer in self.layers)]
+
+    @property
     def children(self) -> list[str]:
         """The digests of what an index names."""
         return [entry["digest"] for entry in self.document["manifests"]] if self.is_index else []

@@ -17,12 +17,13 @@ from entrepot.reference import ImageReference
 NONE = "<none>"
 
 
-@dataclass
+@dataclass(eq=False)
 class Image:
     """An image with all its names; one ID, however many repositories hold it."""
 
     id: str
     manifest: KeptManifest  # the image manifest that the facts below come from
+    tops: list[KeptManifest]  # what its names point to, and copies of that without a name
     references: list[ImageReference]
     size: int  # of the layers, uncompressed as far as that is known
     created: str | None = None  # RFC 3339, as the config has it
@@ -71,6 +72,10 @@ class Library:
     def by_id(self) -> dict[str, Image]:
         return {image.id: image for image in self.images}
 
+    def shelf_of(self, kept: KeptManifest) -> Shelf:
+        """Where it stands."""
+        return next(shelf for shelf in self.shelves if shelf.repository_id == kept.repository_id)
+
 
 def read_library(wanted: Platform) -> Operation[Library]:
     """Everything at once; ``wanted`` is the platform by which an index shows itself."""
@@ -94,7 +99,8 @@ def _image(
     configs: Mapping[str, ConfigFacts],
 ) -> Image:
     manifest = pairs[0][1]
-    image = Image(image_id, manifest, references(top for top, _ in pairs), manifest.size(sizes))
+    tops = [top for top, _ in pairs]
+    image = Image(image_id, manifest, tops, references(tops), manifest.size(sizes))
     facts = configs.get(image_id)
     if facts is not None:
         image.learn(facts)

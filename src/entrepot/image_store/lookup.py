@@ -46,21 +46,31 @@ class ImageRecord:
 
 def locate(text: str, wanted: Platform) -> Operation[Found]:
     """Find what ``text`` names: names before IDs. Raises ManifestUnknown, NameInvalid."""
-    reference = None if _FULL_ID.fullmatch(text) else _parse(text)
-    if reference is not None:
-        found = yield from _by_name(reference)
+    reference = parse_name(text)
+    if reference is not None and is_image_repository(reference.stored_name):
+        shelf = yield from read_shelf(reference.stored_name)
+        found = _by_name(shelf, reference) if shelf is not None else None
         if found is not None:
             return found
-    match = _ID.fullmatch(text)
-    if match is not None:
-        shelves = yield from read_shelves()
-        by_id = _by_id(shelves, match[1], wanted)
-        if by_id is not None:
-            return by_id
-    raise no_such_image(text, reference)
+    shelves = (yield from read_shelves()) if _ID.fullmatch(text) else []
+    return locate_id(shelves, text, wanted, reference)
 
 
-def _parse(text: str) -> ImageReference | None:
+def locate_in(shelves: Sequence[Shelf], text: str, wanted: Platform) -> Found:
+    """As ``locate``, where everything has been read already."""
+    reference = parse_name(text)
+    if reference is not None:
+        for shelf in shelves:
+            found = _by_name(shelf, reference) if shelf.name == reference.stored_name else None
+            if found is not None:
+                return found
+    return locate_id(shelves, text, wanted, reference)
+
+
+def parse_name(text: str) -> ImageReference | None:
+    """The name that ``text`` is; None when it can only be an ID. Raises NameInvalid, TagInvalid, DigestInvalid."""
+    if _FULL_ID.fullmatch(text):
+        return None
     try:
         return ImageReference.parse(text)
     except Invalid:
@@ -69,24 +79,22 @@ def _parse(text: str) -> ImageReference | None:
         raise
 
 
-def _by_name(reference: ImageReference) -> Operation[Found | None]:
-    name = reference.stored_name
-    shelf = (yield from read_shelf(name)) if is_image_repository(name) else None
-    if shelf is None:
-        return None
+def _by_name(shelf: Shelf, reference: ImageReference) -> Found | None:
     target = reference.target
     top = shelf.manifests.get(target) if isinstance(target, Digest) else shelf.tagged(target)
     return Found(shelf, top, reference.with_default_tag()) if top is not None else None
 
 
-def _by_id(shelves: Sequence[Shelf], beginning: str, wanted: Platform) -> Found | None:
-    prefix = f"sha256:{beginning}"
-    found = [(shelf, kept) for shelf in shelves for kept in _with_id(shelf, prefix)]
+def locate_id(shelves: Sequence[Shelf], text: str, wanted: Platform, reference: ImageReference | None) -> Found:
+    """What an ID or its beginning means. Raises ManifestUnknown, and NameInvalid when several images begin so."""
+    match = _ID.fullmatch(text)
+    prefix = f"sha256:{match[1]}" if match is not None else None
+    found = [(shelf, kept) for shelf in shelves for kept in _with_id(shelf, prefix)] if prefix else []
     ids = sorted({kept.image_id for _, kept in found})
     if len(ids) > 1:
-        raise NameInvalid(f"{beginning} is ambiguous: {len(ids)} images have an ID that begins so", ids=ids[:10])
+        raise NameInvalid(f"{text} is ambiguous: {len(ids)} images have an ID that begins so", ids=ids[:10])
     if not found:
-        return None
+        raise no_such_image(text, reference)
     return max((_best(shelf, kept, wanted) for shelf, kept in found), key=_rank)
 
 

@@ -14,11 +14,18 @@ from typing import Any
 
 from entrepot.digest import Digest
 from entrepot.errors import Corrupt, ParameterInvalid, RegistryError
+from entrepot.image import parse_config
+from entrepot.image_store import documents, pruning, usage
 from entrepot.image_store import filters as filtering
+from entrepot.image_store import removal as removing
 from entrepot.image_store.catalogue import KeptManifest
+from entrepot.image_store.documents import HistoryRow
 from entrepot.image_store.filters import Filters
 from entrepot.image_store.listing import ImageRow, Library, newest_first, read_library, rows_of, seconds_of
-from entrepot.image_store.lookup import Found, ImageRecord, locate, no_such_image, record_of
+from entrepot.image_store.lookup import Found, ImageRecord, locate, locate_in, no_such_image, record_of
+from entrepot.image_store.pruning import Pruned
+from entrepot.image_store.removal import Removal
+from entrepot.image_store.usage import Usage
 from entrepot.metadata import images, layers, origins
 from entrepot.metadata.base import Metadata
 from entrepot.metadata.layers import ConfigFacts, LayerFacts
@@ -120,6 +127,69 @@ class ImageStore:
         )
         if copied is None:  # somebody has removed it since
             raise no_such_image(source, found.reference)
+
+    async def remove(self, text: str, *, force: bool = False) -> Removal:
+        """Take a name away from an image, and delete the image with its last one; see ``removal.py``.
+
+        Raises ManifestUnknown, NameInvalid, BlobInUse when it must be forced.
+        """
+        async with self._store.guard(alone=True):
+            removal = await self._metadata.write(removing.remove(text, self.platform, force=force))
+            await pruning.delete_bytes(self._store, removal.blobs)
+        return removal
+
+    async def prune(self, filters: Filters | None = None, *, everything: bool = False) -> Pruned:
+        """Remove images without a tag, or all; without filters also what transfers and crashes have left behind."""
+        filters = filters or Filters()
+        await self.library()  # so that it is known what every config says
+        async with self._store.guard(alone=True):
+            removal = await self._metadata.write(
+                pruning.prune_images(self.platform, filters, self._clock(), everything=everything)
+            )
+            reclaimed = await pruning.delete_bytes(self._store, removal.blobs)
+            if not filters.values:
+                left = await self._metadata.write(pruning.prune_leftovers(self._now()))
+                reclaimed += await pruning.delete_bytes(self._store, left)
+        pruned = Pruned(removal, [], reclaimed)
+        if not filters.values:
+            await self._prune_store(pruned)
+        return pruned
+
+    async def _prune_store(self, pruned: Pruned) -> None:
+        pruned.reclaimed += await pruning.delete_orphans(self._store, self._metadata)
+        for digest, size in await pruning.discard_partials(self._store):
+            pruned.downloads.append(digest)
+            pruned.reclaimed += size
+
+    async def usage(self) -> Usage:
+        """What it all takes on the disk."""
+        await self.library()
+        measured = await self._metadata.read_much(usage.measure(self.platform))
+        await usage.add_what_lies_about(measured, self._store, self._metadata)
+        return measured
+
+    async def inspect(self, text: str, platform: Platform | None = None) -> dict[str, Any]:
+        """The object that ``docker image inspect`` prints. Raises ManifestUnknown, NameInvalid, ManifestInvalid."""
+        library = await self.library()
+        found = locate_in(library.shelves, text, platform or self.platform)
+        record = record_of(found, platform or self.platform, strict=platform is not None)
+        config = parse_config(await self.read_blob(found.top, record.id))
+        image = library.by_id().get(record.id)
+        names = image.references if image is not None else []
+        times = [tag.updated_at for top in (image.tops if image is not None else []) for tag in top.tags]
+        sizes = await self._layer_sizes(record)
+        return documents.image_document(record, config, names, size=sum(sizes), tagged_at=max(times, default=None))
+
+    async def history(self, text: str, platform: Platform | None = None) -> list[HistoryRow]:
+        """How an image was made, the newest step first. Raises as ``inspect`` does."""
+        found = await self.find(text)
+        record = record_of(found, platform or self.platform, strict=platform is not None)
+        config = parse_config(await self.read_blob(found.top, record.id))
+        return documents.history_rows(record, config, await self._layer_sizes(record))
+
+    async def _layer_sizes(self, record: ImageRecord) -> list[int]:
+        facts = [await self.find_layer(layer.digest) for layer in record.layers]
+        return [known.size if known else layer.size for known, layer in zip(facts, record.layers, strict=True)]
 
     async def record_pull(self, reference: ImageReference, digest: Digest) -> None:
         """The manifest came from its registry: it has a digest there, and its layers can be mounted from there."""

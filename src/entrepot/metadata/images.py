@@ -44,9 +44,9 @@ SELECT_BLOB = """
     WHERE l.repository_id = :repository_id AND l.digest = :digest AND b.location IS NOT NULL
 """
 SELECT_LINKS = """
-    SELECT l.digest, b.size, l.created_at FROM links l JOIN blobs b ON b.id = l.blob_id
-    WHERE l.repository_id = :repository_id AND b.location IS NOT NULL
+    SELECT l.repository_id, l.digest, b.size FROM links l JOIN blobs b ON b.id = l.blob_id WHERE b.location IS NOT NULL
 """
+SELECT_LOCATIONS = "SELECT location FROM blobs WHERE location IS NOT NULL"
 SELECT_UNNAMED_LINKS = """
     SELECT l.digest FROM links l
     WHERE l.repository_id = :repository_id AND l.created_at < :before AND NOT EXISTS (
@@ -110,10 +110,6 @@ DELETE_UNLINKED_BLOBS = """
     DELETE FROM blobs WHERE NOT EXISTS (SELECT 1 FROM links WHERE links.blob_id = blobs.id)
     RETURNING digest, size, location
 """
-SELECT_UNLINKED_BLOBS = """
-    SELECT digest, size, location FROM blobs
-    WHERE location IS NOT NULL AND NOT EXISTS (SELECT 1 FROM links WHERE links.blob_id = blobs.id)
-"""
 SELECT_BLOB_AT = "SELECT 1 FROM blobs WHERE digest = :digest AND location = :location"
 FORGET_LAYER = "DELETE FROM layers WHERE digest = :digest"
 FORGET_CONFIG = "DELETE FROM configs WHERE digest = :digest"
@@ -141,9 +137,9 @@ class TagRow(NamedTuple):
 class LinkRow(NamedTuple):
     """A blob as a repository sees it; ``size`` in bytes."""
 
+    repository_id: int
     digest: str
     size: int
-    created_at: int
 
 
 class Holding(NamedTuple):
@@ -185,10 +181,16 @@ def list_everything(also: RepositoryName) -> Operation[list[Holding]]:
     return list(held.values())
 
 
-def list_links(repository_id: int) -> Operation[list[LinkRow]]:
-    """The blobs it may see."""
-    rows = yield SELECT_LINKS, {"repository_id": repository_id}
+def list_links() -> Operation[list[LinkRow]]:
+    """Every blob that any repository sees."""
+    rows = yield SELECT_LINKS, {}
     return [LinkRow(*row) for row in rows]
+
+
+def list_locations() -> Operation[set[str]]:
+    """Where the bytes are that have a row."""
+    rows = yield SELECT_LOCATIONS, {}
+    return {row[0] for row in rows}
 
 
 def find_blob(repository_id: int, digest: str) -> Operation[StoredBlob | None]:
@@ -270,18 +272,6 @@ def unlink_unnamed(repository_id: int, before: int) -> Operation[list[StoredBlob
     gone = yield from unlink(repository_id, [digest for (digest,) in rows])
     yield DELETE_REPOSITORY_IF_EMPTY, {"repository_id": repository_id}
     return gone
-
-
-def list_unnamed(repository_id: int, before: int) -> Operation[list[str]]:
-    """The digests ``unlink_unnamed`` would take out."""
-    rows = yield SELECT_UNNAMED_LINKS, {"repository_id": repository_id, "before": before}
-    return [digest for (digest,) in rows]
-
-
-def list_unlinked_blobs() -> Operation[list[StoredBlob]]:
-    """Blobs that no repository sees."""
-    rows = yield SELECT_UNLINKED_BLOBS, {}
-    return [_stored(row) for row in rows]
 
 
 def remove_unlinked_blobs() -> Operation[list[StoredBlob]]:

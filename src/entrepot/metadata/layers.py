@@ -14,6 +14,7 @@ PUT_LAYER = """
 """
 SELECT_LAYER = "SELECT diff_id, size FROM layers WHERE digest = :digest"
 SELECT_LAYER_SIZES = "SELECT digest, size FROM layers"
+SELECT_DIFF_IDS = "SELECT digest, diff_id FROM layers"
 PUT_CONFIG = """
     INSERT INTO configs (digest, created, labels) VALUES (:digest, :created, :labels)
     ON CONFLICT (digest) DO UPDATE SET created = excluded.created, labels = excluded.labels
@@ -54,6 +55,12 @@ def find_layer(digest: str) -> Operation[LayerFacts | None]:
 def layer_sizes() -> Operation[dict[str, int]]:
     """The uncompressed size of every layer of which it is known, by the layer's digest."""
     rows = yield SELECT_LAYER_SIZES, {}
+    return {row[0]: row[1] for row in rows}
+
+
+def diff_ids() -> Operation[dict[str, str]]:
+    """The diff ID of every layer of which it is known, by the layer's digest."""
+    rows = yield SELECT_DIFF_IDS, {}
     return {row[0]: row[1] for row in rows}
 
 
