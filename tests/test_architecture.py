@@ -42,6 +42,7 @@ HOMES = {
 
 ENVIRONMENT_READERS = {
     "config": "finds the settings",
+    "api": "a program's shell is its caller",
     "cli": "the user's shell is its caller",
     "testing": "passes the environment on to the server it starts",
 }

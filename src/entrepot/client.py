@@ -12,7 +12,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from entrepot import __version__
 from entrepot.auth.credentials import CredentialStore
 from entrepot.auth.secret import Credentials
 from entrepot.errors import Unavailable
@@ -38,6 +37,7 @@ from entrepot.transport.registries_conf import read_rules
 from entrepot.transport.retry import RetryPolicy
 from entrepot.transport.sockets import SocketExchange
 from entrepot.transport.tls import ClientCertificate
+from entrepot.version import __version__
 
 # The store takes what it is given: an index with the one platform that was asked for, artifacts of any type.
 _RULES = Rules(allow_missing_children=("*",), allow_unknown_types=True, manifest_bytes=16 * 1024 * 1024)
@@ -106,9 +106,9 @@ class Client:
         self._metadata = SqliteMetadata(self.root / DATABASE_FILE)
         return LocalRegistry(FilesystemBlobStore(self.root), self._metadata, _RULES)
 
-    def registry(self, domain: str) -> RemoteRegistry:
-        """The registry at ``domain``, e.g. ``docker.io``."""
-        pushes = StoredPushes(self.store)
+    def registry(self, domain: str, *, remember: bool = True) -> RemoteRegistry:
+        """The registry at ``domain``, e.g. ``docker.io``. ``remember`` keeps places of torn uploads in the store."""
+        pushes = StoredPushes(self.store) if remember else None
         return RemoteRegistry(self.transport, domain, pushes=pushes)
 
     def remote(self, reference: ImageReference) -> RemoteRepository:

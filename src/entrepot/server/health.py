@@ -7,7 +7,6 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from entrepot import __version__
 from entrepot.errors import RegistryError, Unavailable
 from entrepot.metadata.base import Metadata
 from entrepot.metadata.statistics import Statistics, count_everything
@@ -15,6 +14,7 @@ from entrepot.server.call import content_length, json_response
 from entrepot.server.http import Header, Request, Response
 from entrepot.server.metrics import Metrics
 from entrepot.store.base import BlobStore
+from entrepot.version import __version__
 
 _TEXT: Header = (b"content-type", b"text/plain; charset=utf-8")
 _STATISTICS_SECONDS = 30.0  # counting costs time on a large registry, so scrapes share a count for this long
