@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from entrepot.cli.completion import complete_image
 from entrepot.cli.formats import format_rows
 from entrepot.cli.human import NOT_KNOWN, created_at, created_since, human_size
 from entrepot.cli.local import on_store, root_option, short_id
@@ -32,7 +33,7 @@ HEADERS = {
 
 
 @click.command()
-@click.argument("name", metavar="[NAME[:TAG]]", required=False)
+@click.argument("name", metavar="[NAME[:TAG]]", required=False, shell_complete=complete_image)
 @click.option("-a", "--all", "all_images", is_flag=True, help="Show all images; nothing is hidden here anyway.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the IDs only.")
 @click.option("--digests", is_flag=True, help="Show digests.")

@@ -16,12 +16,13 @@ from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import click
+from click.shell_completion import CompletionItem
 
-from entrepot import __version__
 from entrepot.cli.failures import DONE, FAILED, INTERRUPTED, WRONG_USAGE, Stopped, report, report_stop
 from entrepot.cli.output import print_error
 from entrepot.cli.stopping import stops
 from entrepot.cli.usage import print_usage_error
+from entrepot.version import __version__
 
 
 class Entry(NamedTuple):
@@ -33,12 +34,15 @@ class Entry(NamedTuple):
 
 COMMANDS = {
     "admin": Entry("entrepot.cli.admin", "Look after a registry: check what is stored."),
+    "completion": Entry("entrepot.cli.completion", "Print a script that makes the shell complete commands and names."),
     "config": Entry("entrepot.cli.config", "Check, show and describe the settings."),
     "images": Entry("entrepot.cli.images", "List the images on this computer."),
+    "load": Entry("entrepot.cli.load", "Take images out of an archive."),
     "login": Entry("entrepot.cli.login", "Log in to a registry."),
     "logout": Entry("entrepot.cli.login", "Forget the login to a registry."),
     "pull": Entry("entrepot.cli.pull", "Fetch an image from a registry."),
     "push": Entry("entrepot.cli.push", "Send an image to a registry."),
+    "save": Entry("entrepot.cli.save", "Put images into an archive."),
     "serve": Entry("entrepot.cli.serve", "Run the registry."),
     "tag": Entry("entrepot.cli.tag", "Give an image another name, e.g. that of the registry it goes to."),
 }
@@ -85,6 +89,8 @@ KEPT = {
     "sync": "what has arrived is kept; the same command goes on from there",
 }
 
+COMPLETION_VARIABLE = "_ENTREPOT_COMPLETE"  # click looks for it; the shells' scripts set it
+
 _STOPS_ITSELF = {"serve"}  # its server handles signals
 _RUN = "entrepot.run"  # in a context's meta: the context of the command that is run
 _AROUND = "entrepot.around"  # there as well: what is left when the command is
@@ -107,6 +113,11 @@ class LazyGroup(click.Group):
         for title, names in sections():
             with formatter.section(title):
                 formatter.write_dl([(name, COMMANDS[name].summary) for name in names])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        begun = [name for name in sorted(COMMANDS) if name.startswith(incomplete)]
+        items = [CompletionItem(name, help=COMMANDS[name].summary) for name in begun]
+        return items + click.Command.shell_complete(self, ctx, incomplete)
 
     def invoke(self, ctx: click.Context) -> Any:
         with ExitStack() as ctx.meta[_AROUND]:
@@ -162,6 +173,8 @@ def entrepot(context: click.Context) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code; ``arguments`` are the process's own by default."""
+    if COMPLETION_VARIABLE in os.environ:
+        importlib.import_module(COMMANDS["completion"].module)  # it knows bash better than click does
     try:
         code = entrepot.main(arguments, prog_name="entrepot", standalone_mode=False)
         sys.stdout.flush()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import click
 
+from entrepot.cli.completion import complete_image
 from entrepot.cli.network import Reach, choice_of, network_options, parallel_option
 from entrepot.cli.progress import Mode, progress_for, progress_option
 from entrepot.cli.pull import Talk
@@ -28,7 +29,7 @@ _TAGS_AT_ONCE = 10_000
 
 
 @click.command(short_help="Send an image to a registry.")
-@click.argument("name", metavar="[HOST/]NAME[:TAG]")
+@click.argument("name", metavar="[HOST/]NAME[:TAG]", shell_complete=complete_image)
 @click.option("-a", "--all-tags", is_flag=True, help="Send all tags of the repository.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the full name of the image only.")
 @click.option("--platform", "platforms", metavar="OS/ARCH[/VARIANT]", multiple=True, help="Send this platform's image.")

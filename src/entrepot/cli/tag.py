@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
+from entrepot.cli.completion import complete_image
 from entrepot.cli.local import on_store, root_option
 
 
 @click.command()
-@click.argument("source")
+@click.argument("source", shell_complete=complete_image)
 @click.argument("target")
 @root_option
 def tag(source: str, target: str, root: Path) -> None:
