@@ -48,6 +48,11 @@ class Rule:
         host = authority if authority.endswith("]") else authority.partition(":")[0]
         return len(host) if host.endswith(self.prefix[1:]) else 0
 
+    @property
+    def exactness(self) -> tuple[bool, int]:
+        """What decides between rules that match the same: a whole host before a star, a long suffix before a short."""
+        return not self.prefix.startswith("*"), len(self.prefix)
+
     def moved(self, name: str, location: str) -> str:
         """``name`` at another location."""
         return location + name[self.matched(name) :] if location else name
@@ -61,7 +66,7 @@ class Rules:
 
     def find(self, name: str) -> Rule | None:
         """The rule for a name of registry and repository, e.g. ``docker.io/library/nginx``, or a registry alone."""
-        best = max(self._rules, key=lambda rule: rule.matched(name), default=None)
+        best = max(self._rules, key=lambda rule: (rule.matched(name), *rule.exactness), default=None)
         return best if best is not None and best.matched(name) else None
 
 
