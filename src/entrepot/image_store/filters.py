@@ -45,6 +45,9 @@ class Filters:
     def with_reference(self, pattern: str) -> Filters:
         return replace(self, values={**self.values, "reference": [*self.values.get("reference", []), pattern]})
 
+    def without(self, name: str) -> Filters:
+        return Filters({each: values for each, values in self.values.items() if each != name})
+
     @property
     def dangling(self) -> bool | None:
         """What is asked for, None when both are."""
