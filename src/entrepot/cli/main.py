@@ -44,6 +44,7 @@ COMMANDS = {
     "login": Entry("entrepot.cli.login", "Log in to a registry."),
     "logout": Entry("entrepot.cli.login", "Forget the login to a registry."),
     "prune": Entry("entrepot.cli.prune", "Remove what is of no use any more."),
+    "manual": Entry("entrepot.cli.manual", "Print the description of all commands as Markdown."),
     "pull": Entry("entrepot.cli.pull", "Fetch an image from a registry."),
     "push": Entry("entrepot.cli.push", "Send an image to a registry."),
     "rmi": Entry("entrepot.cli.rmi", "Remove images."),
@@ -84,6 +85,7 @@ SECTIONS = {
         "rm",
     ),
     "Server": ("serve", "config", "admin"),
+    "Other": ("completion", "manual"),
 }
 
 # What is said when the command is ended by Ctrl-C or SIGTERM.
@@ -151,7 +153,7 @@ def sections() -> Iterator[tuple[str, list[str]]]:
             yield title, present
         listed |= set(names)
     if others := sorted(COMMANDS.keys() - listed):
-        yield "Other", others
+        yield "More", others
 
 
 @click.group(cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,0 +1,78 @@
+"""``entrepot load``: every dialect of image archive into the image store, with docker's words."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from entrepot.cli.local import root_option
+from entrepot.cli.network import Reach
+from entrepot.cli.output import print_error
+from entrepot.client import Client
+from entrepot.errors import ArchiveInvalid
+from entrepot.image_store.loading import Load, Loaded
+from entrepot.platforms import Platform
+from entrepot.repositories.archive import ArchiveRepository
+from entrepot.transfer.copy import MAX_UNPACKED
+
+
+@click.command(short_help="Take images out of an archive.")
+@click.option(
+    "-i",
+    "--input",
+    "file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Read from this file.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Print the names of the images only.")
+@click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Of an image for several platforms take this one.")
+@root_option
+@click.pass_context
+def load(context: click.Context, file: Path | None, quiet: bool, platform: str | None, root: Path) -> None:
+    """Take images out of an archive into the image store.
+
+    Reads what docker save, podman save, skopeo, buildah, kaniko and others write: docker-archives, OCI layouts in a
+    tar, both in one; compressed with gzip or zstd or not; from a file or from standard input.
+
+    \b
+    Example:
+      entrepot load -i images.tar
+      ssh build.example.com docker save app:v1 | entrepot load
+    """
+    if file is None and sys.stdin.isatty():
+        print_error("requested load from stdin, but stdin is empty")
+        context.exit(1)
+    wanted = Platform.parse(platform) if platform else None
+    Reach(root).run(lambda client: _load(client, file, wanted, quiet=quiet))
+
+
+async def _load(client: Client, file: Path | None, platform: Platform | None, *, quiet: bool) -> None:
+    store = client.store
+    archive = await ArchiveRepository.open(
+        file.open("rb") if file else sys.stdin.buffer,
+        str(file) if file else "standard input",
+        spool_folder=client.root,
+        unpacked_limit=MAX_UNPACKED,
+    )
+    try:
+        if not archive.images:
+            raise ArchiveInvalid(f"there is no image in {file or 'standard input'}")
+        work = Load(store, archive, client.options(), platform)
+        for image in archive.images:
+            _print(await work.run(image), quiet=quiet)
+    finally:
+        archive.close()
+
+
+def _print(loaded: Loaded, *, quiet: bool) -> None:
+    for name, previous in loaded.names:
+        if previous is not None and not quiet:
+            click.echo(
+                f"The image {name.familiar} already exists, renaming the old one with ID {previous} to empty string"
+            )
+        click.echo(f"Loaded image: {name.familiar}")
+    if not loaded.names:
+        click.echo(f"Loaded image ID: {loaded.id}")
