@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from entrepot.errors import NotFound, RegistryError
+from entrepot.errors import BlobUnknown, RegistryError
 from entrepot.metadata.sqlite import SqliteMetadata
+from entrepot.metadata.statistics import Statistics, count_everything
 from entrepot.repositories.local import LocalRegistry
 from entrepot.repositories.remote import RemoteRegistry
 from entrepot.server.app import RegistryApp
@@ -19,6 +20,7 @@ from entrepot.store.memory import MemoryBlobStore
 from entrepot.testing.asgi import AsgiExchange
 from entrepot.testing.repository_suite import RepositorySuite
 from entrepot.testing.repository_upload_suite import RequireEmpty
+from entrepot.testing.upload_suite import require_empty as require_empty_store
 from entrepot.transport.client import Transport
 from entrepot.transport.retry import RetryPolicy
 
@@ -50,7 +52,7 @@ async def no_wait(seconds: float) -> None:
 
 
 class TestRemoteRepository(RepositorySuite):
-    absent_repository = NotFound
+    absent_repository = BlobUnknown
 
     @pytest.fixture
     async def local(self, database: Path) -> AsyncIterator[LocalRegistry]:
@@ -70,8 +72,9 @@ class TestRemoteRepository(RepositorySuite):
         await transport.close()
 
     @pytest.fixture
-    def require_empty(self) -> RequireEmpty:
+    def require_empty(self, local: LocalRegistry) -> RequireEmpty:
         async def require() -> None:
-            pass
+            assert await local.metadata.read_much(count_everything()) == Statistics(0, 0, 0, 0, 0)
+            await require_empty_store(local.store)
 
         return require

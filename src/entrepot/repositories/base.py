@@ -179,6 +179,9 @@ Sent = Callable[[int], None]  # told how many bytes of the blob are there now; m
 class Pushing(Protocol):
     """A repository that sends a blob itself, because it may have to send parts of it again."""
 
+    def past_mirrors(self) -> Repository:
+        """The same repository, but read where it is written to: a mirror may have what is not there, or older tags."""
+
     async def push_blob(self, blob: Blob, *, sent: Sent) -> None:
         """Upload it, going on where an earlier attempt has ended. Raises as put_blob does."""
 

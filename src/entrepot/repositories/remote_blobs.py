@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from entrepot.auth.scope import Scope
 from entrepot.digest import Digest
-from entrepot.errors import BlobUnknown, RangeInvalid, SizeInvalid, Unsupported
+from entrepot.errors import BlobUnknown, RangeInvalid, RegistryError, SizeInvalid, Unsupported
 from entrepot.progress import Kind
 from entrepot.transport.base import ConnectionFailed
 from entrepot.transport.client import Answer, Call, Transport
@@ -23,19 +23,20 @@ class RangesUnsupported(Unsupported):
 
 @dataclass(slots=True)
 class Source:
-    """Where the bytes of one blob come from; learnt with the first answer and shared by all who read it."""
+    """Where the bytes of one blob come from; learnt with the first answer and shared by all who read it.
+
+    ``etag`` is what the bytes that are there already came with, also those of an earlier run. When the registry has
+    others now it sends them from the beginning; those that are there are passed over then, and the digest decides.
+    """
 
     etag: str | None = None
-    ranges: bool | None = None  # whether parts can be had; None while nobody has asked
+    ranges: bool = True  # False once a part was asked for and another one came
+    mirrors: bool = True  # False once a mirror's bytes broke off or were wrong
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteBlob:
-    """A blob of a registry. ``size`` is what was announced: more or fewer bytes are an error.
-
-    ``etag`` is what the bytes that are there already came with; when the registry has other bytes now, it sends
-    them from the beginning, and ``open`` skips what was asked to be skipped all the same: the digest decides.
-    """
+    """A blob of a registry. ``size`` is what was announced: more or fewer bytes are an error."""
 
     transport: Transport
     domain: str
@@ -60,8 +61,9 @@ class RemoteBlob:
         tries = self.transport.retry.begin(kind=Kind.LAYER, digest=self.digest)
         position = good_until = start
         while position < end:
+            answer: Answer | None = None
             try:
-                async with self.transport.open(self._call(position, end)) as answer:
+                async with self.transport.open(self._call(position, end, may_skip)) as answer:
                     skip = self._skipped(answer, position, end, may_skip)
                     async for piece in self._exactly(answer, skip, end - position, is_cut=end < self.size):
                         position += len(piece)
@@ -71,8 +73,22 @@ class RemoteBlob:
                             tries.progressed()
                 if position < end:
                     raise ConnectionFailed(f"{self.digest} broke off after {position} of {self.size} bytes")
-            except ConnectionFailed as error:
+            except (ConnectionFailed, SizeInvalid, RangeInvalid) as error:
+                if isinstance(error, ConnectionFailed) and position >= end:
+                    return  # it broke when all was there
+                if isinstance(error, RangeInvalid) and not may_skip:
+                    raise RangesUnsupported(error.message, registry=self.domain) from error
+                self._require_hope(error, answer)
                 await tries.wait_after(error)
+
+    def _require_hope(self, error: RegistryError, answer: Answer | None) -> None:
+        """Raises ``error`` when the same would come again; otherwise sees to it that something else is tried."""
+        if answer is not None and answer.is_mirror:
+            self.source.mirrors, self.source.etag, self.source.ranges = False, None, True
+        elif isinstance(error, RangeInvalid) and self.source.ranges:
+            self.source.ranges = False
+        elif answer is None or not isinstance(error, ConnectionFailed):  # the transport has tried it often enough
+            raise error
 
     async def _exactly(self, answer: Answer, skip: int, length: int, *, is_cut: bool) -> AsyncIterator[bytes]:
         async for piece in answer.pieces():
@@ -80,20 +96,22 @@ class RemoteBlob:
                 kept = piece[skip:]
                 skip -= len(piece) - len(kept)
                 piece = kept
-            if len(piece) > length and is_cut:  # asked for a part, given all
-                yield piece[:length]
-                return
-            if len(piece) > length:
+            if len(piece) > length and not is_cut:
                 raise SizeInvalid(
-                    f"{self.digest} was announced with {self.size} bytes, and more came", expected=self.size
+                    f"{self.digest} was announced with {self.size} bytes, and more came",
+                    digest=self.digest,
+                    expected=self.size,
                 )
-            length -= len(piece)
-            if piece:
-                yield piece
+            wanted = piece[:length]
+            length -= len(wanted)
+            if wanted:
+                yield wanted
+            if is_cut and not length:
+                return  # a part was asked for; maybe all of it comes
 
-    def _call(self, start: int, end: int) -> Call:
+    def _call(self, start: int, end: int, may_skip: bool) -> Call:
         headers = {"accept": "*/*", "accept-encoding": "identity"}
-        if start or end < self.size:
+        if (start or end < self.size) and (self.source.ranges or not may_skip):
             headers["range"] = f"bytes={start}-{end - 1 if end < self.size else ''}"
             if self.source.etag:
                 headers["if-range"] = self.source.etag
@@ -106,40 +124,39 @@ class RemoteBlob:
             scopes=frozenset({Scope.pull(self.name)}),
             accept=frozenset({200, 206}),
             absent=BlobUnknown,
-            pull=True,
+            pull=self.source.mirrors,
             by_digest=True,
         )
 
     def _skipped(self, answer: Answer, start: int, end: int, may_skip: bool) -> int:
-        """How many bytes of the answer come before the wanted ones. Raises SizeInvalid, RangesUnsupported."""
+        """How many bytes of the answer come before the wanted ones. Raises SizeInvalid, RangeInvalid."""
         etag = answer.headers.get("etag", "")
         if etag and not etag.startswith("W/"):
             self.source.etag = etag
         if answer.status == 206:
-            self.source.ranges = True
-            return self._skipped_in_part(answer, start)
-        if start or end < self.size:
-            self.source.ranges = False
-            if not may_skip:
-                raise RangesUnsupported(f"{self.domain} sends no parts of blobs", registry=self.domain)
+            self._require_part(answer, start)
+            return 0
+        if (start or end < self.size) and not may_skip:
+            raise RangeInvalid(f"{self.domain} sends no parts of blobs", size=self.size, registry=self.domain)
         self._require_length(answer)
         return start
 
-    def _skipped_in_part(self, answer: Answer, start: int) -> int:
-        span = parse_content_range_206(answer.headers.get("content-range", ""))
-        if span is None or span[0] != start or (span[2] is not None and span[2] != self.size):
+    def _require_part(self, answer: Answer, start: int) -> None:
+        sent = answer.headers.get("content-range", "")
+        span = parse_content_range_206(sent)
+        if span is None or span[0] != start or span[2] not in (None, self.size):
             raise RangeInvalid(
-                f"asked {self.domain} for bytes from {start} of the {self.size} of {self.digest}, and it sent "
-                f"{answer.headers.get('content-range', 'other ones')!r}",
+                f"asked {self.domain} for the bytes from {start} of the {self.size} of {self.digest}, and it sent "
+                f"{sent[:80] or 'others'!r}",
                 size=self.size,
+                digest=self.digest,
             )
-        return 0
 
     def _require_length(self, answer: Answer) -> None:
-        length = answer.headers.get("content-length", "")
-        if length.isdigit() and int(length) != self.size:
+        if answer.length not in (None, self.size):
             raise SizeInvalid(
-                f"{self.digest} was announced with {self.size} bytes, and {self.domain} has {int(length)}",
+                f"{self.digest} was announced with {self.size} bytes, and {self.domain} has {answer.length}",
+                digest=self.digest,
                 expected=self.size,
-                actual=int(length),
+                actual=answer.length,
             )

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import json
 from typing import Any, Protocol
-from urllib.parse import urljoin
 
 from entrepot.digest import Digest, require_digest
-from entrepot.errors import ManifestInvalid, NotFound
+from entrepot.errors import ManifestInvalid, NotFound, Unsupported
 from entrepot.manifest import OCI_INDEX, OCI_MANIFEST, Manifest, StoredManifest, parse_manifest
 from entrepot.reference import Tag
 from entrepot.repositories.base import Page, PushedManifest
 from entrepot.transport.client import Answer, Call
+from entrepot.transport.redirects import beside
 from entrepot.wire import routes
 from entrepot.wire.responses import parse_link_next
+
+_NO_API = (NotFound, Unsupported)  # what registries answer that know no referrers
 
 
 class Remote(Protocol):
@@ -54,11 +56,14 @@ class RemoteReferrers:
             call = self._repository.call("GET", call.path, absent=NotFound, url=last)
         try:
             answer, document = await self._repository.open_listing(call)
-        except NotFound:
+        except _NO_API:
             return Page(_filtered(await self._from_tag(subject), artifact_type), None)
         link = parse_link_next(answer.headers.get("link", ""))
         items = _filtered(_descriptors(document), artifact_type)
-        return Page(items, urljoin(answer.url, link) if link else None)
+        following = beside(answer.url, link) if link else None
+        if following is not None and following == last:
+            raise ManifestInvalid("the registry lists the same page of referrers again and again", subject=subject)
+        return Page(items, following)
 
     async def note(self, content: bytes, media_type: str) -> None:
         """After a push: list the manifest under its subject, unless the registry does that itself."""
@@ -81,7 +86,7 @@ class RemoteReferrers:
         call = self._repository.call("GET", lambda name: routes.referrers_path(name, subject), absent=NotFound)
         try:
             await self._repository.open_listing(call)
-        except NotFound:
+        except _NO_API:
             return False
         return True
 
@@ -90,7 +95,9 @@ class RemoteReferrers:
             found = await self._repository.get_manifest(fallback_tag(subject))
         except NotFound:
             return []
-        return _descriptors(json.loads(found.content)) if found.media_type == OCI_INDEX else []
+        if found.media_type != OCI_INDEX:
+            return []
+        return _descriptors(json.loads(parse_manifest(found.content, OCI_INDEX).content))
 
 
 def _descriptors(document: Any) -> list[dict[str, Any]]:

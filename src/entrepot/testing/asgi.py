@@ -123,7 +123,7 @@ class _Conversation:
             await self._has_left.wait()
             return {"type": "http.disconnect"}
         try:
-            piece = await anext(self._sent)
+            piece = await self._next_piece()
         except StopAsyncIteration:
             self._is_sent = True
             return {"type": "http.request", "body": b"", "more_body": False}
@@ -132,7 +132,21 @@ class _Conversation:
             self._is_sent = True
             self._has_left.set()
             return {"type": "http.disconnect"}
+        if piece is None:
+            return {"type": "http.disconnect"}
         return {"type": "http.request", "body": piece, "more_body": True}
+
+    async def _next_piece(self) -> bytes | None:
+        """The next piece of the body, None when the client leaves before there is one."""
+        piece = asyncio.ensure_future(anext(self._sent))
+        leaving = asyncio.ensure_future(self._has_left.wait())
+        try:
+            await asyncio.wait({piece, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            return piece.result() if piece.done() else None
+        finally:
+            for task in (piece, leaving):
+                task.cancel()
+            await asyncio.wait({piece, leaving})
 
     async def _send(self, message: Message) -> None:
         if self._has_left.is_set() and self._source_failure is None:

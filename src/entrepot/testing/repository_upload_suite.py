@@ -217,8 +217,10 @@ class RepositoryUploadSuite:
         assert await read(await repository.find_blob(DIGEST)) == CONTENT
 
     async def test_append_that_is_cancelled_can_be_gone_on_with(self, repository: Repository) -> None:
+        """What had come may have been kept or not; where to go on is for the repository to say."""
+
         async def endless() -> AsyncIterator[bytes]:
-            yield b"lost"
+            yield CONTENT[5:7]
             reached.set()
             await asyncio.Event().wait()
 
@@ -230,8 +232,8 @@ class RepositoryUploadSuite:
         with pytest.raises(asyncio.CancelledError):
             await appending
         offset = await repository.upload_offset(upload_id)
-        assert offset == 5
-        await repository.finish_upload(upload_id, DIGEST, chunk(CONTENT[5:], start=5))
+        assert offset in (5, 7)
+        await repository.finish_upload(upload_id, DIGEST, chunk(CONTENT[offset:], start=offset))
 
     async def test_finish_upload_with_wrong_digest_ends_it_and_keeps_nothing(
         self, repository: Repository, require_empty: RequireEmpty

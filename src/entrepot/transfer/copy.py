@@ -82,7 +82,7 @@ async def copy_graph(
     source: Repository, target: Repository, root: Node, *, tags: Sequence[Tag] = (), options: Options
 ) -> Copied:
     """As ``copy``, of a graph that was read from ``source`` already."""
-    work = _Copy(source, target, options)
+    work = _Copy(source, target.past_mirrors() if isinstance(target, Pushing) else target, options)
     try:
         await work.run(root, tuple(tags))
         if options.referrers:

@@ -24,13 +24,14 @@ class TlsFailed(ConnectionFailed):
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A request body: ``open`` gives its pieces, from the beginning each time if it can be sent again.
+    """A request body: ``open`` gives its pieces, from the beginning each time, unless it can be sent once only.
 
     Without a size it is sent in HTTP's chunks.
     """
 
     size: int | None
     open: Callable[[], AsyncIterable[bytes]]
+    is_repeatable: bool = True
 
     @classmethod
     def of(cls, content: bytes) -> Body:

@@ -8,131 +8,38 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeVar
+from dataclasses import replace
+from typing import TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
-from entrepot.auth.challenge import parse_challenges
+from entrepot.auth.challenge import Challenge, parse_challenges
 from entrepot.auth.flow import Authorizer, TokenRequest, TokenResponse
-from entrepot.auth.scope import Scope
 from entrepot.auth.secret import Credentials
-from entrepot.errors import (
-    AccessDenied,
-    ManifestTooLarge,
-    NotFound,
-    RegistryError,
-    RegistryErrors,
-    Unavailable,
-)
+from entrepot.errors import AccessDenied, RegistryError, RegistryErrors, Unavailable
 from entrepot.transport.base import Body, ConnectionFailed, Exchange, Request, Response
-from entrepot.transport.redirects import MOST_REDIRECTS, REDIRECTS, redirected, same_place
+from entrepot.transport.call import (
+    MAX_ERROR_BODY,
+    Answer,
+    Call,
+    Endpoint,
+    Endpoints,
+    read_bounded,
+    read_refusal,
+    retry_after,
+)
+from entrepot.transport.redirects import MOST_REDIRECTS, REDIRECTS, public, redirected, resolved, same_place
 from entrepot.transport.retry import RETRIED_STATUSES, RetryPolicy, Tries, may_repeat
 from entrepot.wire.errors import decode
-from entrepot.wire.responses import parse_retry_after
 
-MAX_ERROR_BODY = 64 * 1024
+__all__ = ["Answer", "Call", "FindCredentials", "Transport"]
+
 MAX_TOKEN_BODY = 1024 * 1024
 _LOGINS = 3  # a token that ran out, then one whose scope was too small, then we give up
 
 Result = TypeVar("Result")
 FindCredentials = Callable[[str, str], Credentials | None]  # registry, repository
-
-
-class Endpoint(Protocol):
-    """Where a registry, or a mirror of it, is reached."""
-
-    @property
-    def base_url(self) -> str:
-        """Scheme, host and port, and a path where the API is below one."""
-
-    @property
-    def domain(self) -> str:
-        """The registry whose login counts here."""
-
-    @property
-    def query(self) -> Mapping[str, str]: ...
-
-    @property
-    def headers(self) -> Mapping[str, str]: ...
-
-    def repository(self, name: str) -> str:
-        """What the repository is called there."""
-
-
-class Endpoints(Protocol):
-    """Knows where registries are."""
-
-    def for_pull(self, domain: str, name: str, *, by_digest: bool = False) -> Sequence[Endpoint]:
-        """Where to read from, in this order; the registry itself comes last."""
-
-    def for_push(self, domain: str, name: str = "") -> Endpoint:
-        """The registry itself."""
-
-    def other(self, endpoint: Any, error: RegistryError) -> Endpoint | None:
-        """Where to try instead, when ``error`` says that this was the wrong one of HTTP and HTTPS."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """What is wanted of a registry.
-
-    ``path`` makes the path of a repository's name, which mirrors may spell differently; ``url`` is there instead when
-    the registry itself has told where to go on.
-    """
-
-    method: str
-    domain: str
-    name: str = ""
-    path: Callable[[str], str] = lambda _: "/v2/"
-    url: str | None = None
-    query: Mapping[str, str] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: Body | None = None
-    scopes: frozenset[Scope] = frozenset()
-    accept: frozenset[int] = frozenset({200})
-    absent: type[NotFound] = NotFound  # what 404 means where the answer does not say
-    pull: bool = False  # mirrors may answer
-    by_digest: bool = False  # what is wanted has one content for ever; some mirrors are for that alone
-    retry: bool = True
-    login: bool = True  # False: without, or with the login in ``headers``
-
-
-class Answer:
-    """The answer to a call; ``url`` is where the registry gave it, before any redirect to where it keeps its bytes."""
-
-    def __init__(self, response: Response, url: str) -> None:
-        self._response = response
-        self.url = url
-
-    @property
-    def status(self) -> int:
-        return self._response.status
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        return self._response.headers
-
-    def pieces(self) -> AsyncIterator[bytes]:
-        return self._response.pieces()
-
-    async def read(self, limit: int) -> bytes:
-        """The whole body. Raises ManifestTooLarge when it has more than ``limit`` bytes."""
-        length = self.headers.get("content-length", "")
-        if length.isdigit() and int(length) > limit:
-            raise _too_large(limit)
-        return await read_bounded(self._response, limit)
-
-
-async def read_bounded(response: Response, limit: int) -> bytes:
-    """The body, if it has at most ``limit`` bytes; raises ManifestTooLarge otherwise."""
-    content = bytearray()
-    async for piece in response.pieces():
-        content += piece
-        if len(content) > limit:
-            raise _too_large(limit)
-    return bytes(content)
 
 
 class Transport:
@@ -154,6 +61,7 @@ class Transport:
         self._find_credentials = find_credentials
         self._clock = clock
         self._agent = agent
+        self._reached: set[str] = set()  # base addresses that have answered
         self._authorizers: dict[tuple[str, str], Authorizer] = {}
         self._logging_in: dict[Authorizer, asyncio.Lock] = {}
 
@@ -164,13 +72,17 @@ class Transport:
             yield await self._first_good(call, stack)
 
     async def read(self, call: Call, *, limit: int) -> tuple[Answer, bytes]:
-        """The answer with its whole body, fetched again when it breaks off."""
+        """The answer with its whole body, fetched again when it breaks off; then not from a mirror."""
         tries = self.retry.begin()
         while True:
+            answer: Answer | None = None
             try:
                 async with self.open(call) as answer:
                     return answer, await answer.read(limit)
             except ConnectionFailed as error:
+                if answer is None or not call.retry:  # open has tried as often as is good
+                    raise
+                call = replace(call, pull=call.pull and not answer.is_mirror)
                 await tries.wait_after(error)
 
     async def close(self) -> None:
@@ -182,13 +94,14 @@ class Transport:
         *mirrors, last = self._endpoints.for_pull(call.domain, call.name, by_digest=call.by_digest)
         for mirror in mirrors:
             try:  # whatever is wrong with a mirror, the registry itself is still there
-                return await self._at(replace(call, retry=False), mirror, stack)
+                return await self._at(replace(call, retry=False), mirror, stack, is_mirror=True)
             except (RegistryError, RegistryErrors):
                 continue
         return await self._at(call, last, stack)
 
-    async def _at(self, call: Call, endpoint: Endpoint, stack: AsyncExitStack) -> Answer:
+    async def _at(self, call: Call, endpoint: Endpoint, stack: AsyncExitStack, *, is_mirror: bool = False) -> Answer:
         tries = self.retry.begin()
+        may_be_done = False
         while True:
             try:
                 response, url = await self._logged_in(call, endpoint, stack)
@@ -196,39 +109,50 @@ class Transport:
                 if (other := self._endpoints.other(endpoint, error)) is not None:
                     endpoint = other
                     continue
-                if not call.retry or not may_repeat(call.method, error):
+                if not self._is_worth_another(call, endpoint, error):
                     raise
+                may_be_done = may_be_done or not error.sent_nothing
+                await stack.aclose()
                 await tries.wait_after(error)
                 continue
-            if response.status in call.accept:
-                return Answer(response, url)
-            refusal = await _refusal(call, response)
+            self._reached.add(endpoint.base_url)
+            if response.status in (call.accept | call.accept_when_repeated if may_be_done else call.accept):
+                return Answer(response, url, is_mirror=is_mirror)
+            refusal = await read_refusal(call, response, self._clock())
+            await stack.aclose()  # nothing more of this answer is of use, and its connection is, to others
             if isinstance(refusal, RegistryError) and (other := self._endpoints.other(endpoint, refusal)) is not None:
                 endpoint = other
-            elif response.status not in RETRIED_STATUSES or not call.retry:
+            elif response.status not in RETRIED_STATUSES or not call.retry or not _may_send_again(call):
                 raise refusal
             else:
+                may_be_done = True
                 await self._wait(tries, response, refusal)
 
+    def _is_worth_another(self, call: Call, endpoint: Endpoint, error: ConnectionFailed) -> bool:
+        if error.sent_nothing and endpoint.base_url not in self._reached:
+            return False  # a wrong name or port, more likely than a server that is about to start
+        return call.retry and may_repeat(call.method, error) and _may_send_again(call)
+
     async def _wait(self, tries: Tries, response: Response, error: RegistryError | RegistryErrors) -> None:
-        wish = parse_retry_after(response.headers.get("retry-after", ""), self._clock())
-        await tries.wait_after(error if isinstance(error, RegistryError) else Unavailable(str(error)), wish=wish)
+        last = error if isinstance(error, RegistryError) else Unavailable(str(error))
+        await tries.wait_after(last, wish=retry_after(response, self._clock()))
 
     async def _logged_in(self, call: Call, endpoint: Endpoint, stack: AsyncExitStack) -> tuple[Response, str]:
         request = self._request(call, endpoint)
-        is_there = same_place(urlsplit(request.url), urlsplit(endpoint.base_url))  # uploads may be kept elsewhere
-        if not call.login or not is_there:
-            return await self._follow(request, stack), request.url
+        if not call.login or not _is_at(request, endpoint):  # uploads may be kept elsewhere
+            return (await self._follow(request, stack))[0], request.url
         authorizer = self._authorizer(endpoint, call)
         for _ in range(_LOGINS):
             header = authorizer.header(call.scopes)
-            response = await self._follow(_with(request, header), stack)
-            challenges = parse_challenges(response.headers.get("www-authenticate", ""))
-            if response.status != 401 or not challenges:
+            response, last = await self._follow(_with(request, header), stack)
+            challenges = _challenges(response) if _is_at(last, endpoint) else []
+            if not challenges:
                 break
+            await stack.aclose()
             async with self._logging_in.setdefault(authorizer, asyncio.Lock()):  # whoever waits gets the same token
                 await asyncio.to_thread(getattr, authorizer, "credentials")  # a credential helper may take its time
                 await self.drive(authorizer.challenged(challenges, call.scopes, sent=header))
+            _require_repeatable(request)
         return response, request.url
 
     async def drive(self, flow: Generator[TokenRequest, TokenResponse, Result]) -> Result:
@@ -258,14 +182,16 @@ class Transport:
                 return TokenResponse(response.status, content, response.headers.get("content-type", ""))
             await self._wait(tries, response, decode(response.status, content[:MAX_ERROR_BODY]))
 
-    async def _follow(self, request: Request, stack: AsyncExitStack) -> Response:
+    async def _follow(self, request: Request, stack: AsyncExitStack) -> tuple[Response, Request]:
+        """The first answer that is no redirect, and the request that it answers."""
         for _ in range(MOST_REDIRECTS):
             await stack.aclose()  # the answer before this one, if any, has been read as far as it is of use
             response = await stack.enter_async_context(self._exchange.send(request))
             location = response.headers.get("location")
             if response.status not in REDIRECTS or not location:
-                return response
-            request = redirected(request, location)
+                return response, request
+            request = redirected(request, response.status, location)
+            _require_repeatable(request)
         host = urlsplit(request.url).netloc
         raise AccessDenied(f"{host} redirects in circles", registry=host)
 
@@ -274,11 +200,15 @@ class Transport:
         if url is None:
             name = endpoint.repository(call.name) if call.name else ""
             url = endpoint.base_url + quote(call.path(name), safe="/:@!$&'()*+,;=~")
+        elif url.startswith("/"):
+            url = _of_its_own(endpoint, url)
         query = {**endpoint.query, **call.query}
         if query:
-            url += ("&" if "?" in url else "?") + urlencode(query)
-        headers = {"user-agent": self._agent, **endpoint.headers, **call.headers}
-        return Request(call.method, url, headers, call.body)
+            url += ("&" if "?" in url else "?") + urlencode(query, doseq=True)
+        request = Request(call.method, url, {"user-agent": self._agent, **call.headers}, call.body)
+        if _is_at(request, endpoint):
+            return replace(request, headers={**endpoint.headers, **request.headers})
+        return replace(request, headers=public(request.headers))
 
     def _authorizer(self, endpoint: Endpoint, call: Call) -> Authorizer:
         domain = endpoint.domain
@@ -298,23 +228,29 @@ def _with(request: Request, authorization: str | None) -> Request:
     return replace(request, headers={**request.headers, "authorization": authorization})
 
 
-async def _refusal(call: Call, response: Response) -> RegistryError | RegistryErrors:
-    content = b"" if call.method == "HEAD" else await _read_some(response)
-    return decode(response.status, content, absent=call.absent)
+def _is_at(request: Request, endpoint: Endpoint) -> bool:
+    return same_place(urlsplit(request.url), urlsplit(endpoint.base_url))
 
 
-async def _read_some(response: Response) -> bytes:
-    """The beginning of an error's body; if it breaks off, what came of it."""
-    content = bytearray()
-    try:
-        async for piece in response.pieces():
-            content += piece
-            if len(content) >= MAX_ERROR_BODY:
-                break
-    except ConnectionFailed:
-        pass
-    return bytes(content[:MAX_ERROR_BODY])
+def _of_its_own(endpoint: Endpoint, path: str) -> str:
+    url = resolved(endpoint.base_url, path)
+    if not same_place(urlsplit(url), urlsplit(endpoint.base_url)):
+        raise AccessDenied(f"{path[:80]!r} is no address of {endpoint.domain}", registry=endpoint.domain)
+    return url
 
 
-def _too_large(limit: int) -> ManifestTooLarge:
-    return ManifestTooLarge(f"the registry's answer has more than {limit} bytes", limit=limit)
+def _challenges(response: Response) -> list[Challenge]:
+    if response.status != 401:
+        return []
+    return parse_challenges(response.headers.get("www-authenticate", ""))
+
+
+def _may_send_again(call: Call) -> bool:
+    return call.body is None or call.body.is_repeatable
+
+
+def _require_repeatable(request: Request) -> None:
+    """Raises Unavailable for a body that can be had once only; what the server has taken of it, nobody knows."""
+    if request.body is not None and not request.body.is_repeatable:
+        host = urlsplit(request.url).netloc
+        raise Unavailable(f"{host} wants the request sent again, and its body can be sent only once", registry=host)

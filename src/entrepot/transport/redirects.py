@@ -2,37 +2,76 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from collections.abc import Mapping
+from dataclasses import replace
+from ipaddress import ip_address
 from urllib.parse import SplitResult, urljoin, urlsplit
 
+from entrepot.auth.realm import is_loopback, is_private
 from entrepot.errors import AccessDenied
 from entrepot.transport.base import Request
 
 MOST_REDIRECTS = 8
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-# What tells the new host who we are. It gets a URL that carries its own permission.
-_PRIVATE_HEADERS = frozenset({"authorization", "cookie"})
+_MOST_SHOWN = 200
+# All that another host needs to know; it gets a URL that carries its own permission. Who we are is not among it, nor
+# what a configuration file wants the registry to be sent.
+_PUBLIC_HEADERS = frozenset(
+    {"accept", "accept-encoding", "content-range", "content-type", "if-range", "range", "user-agent"}
+)
 
 
-def redirected(request: Request, location: str) -> Request:
-    """The request to send next. Raises AccessDenied for an address that a registry has no business to name."""
-    target = urljoin(request.url, location)
+def redirected(request: Request, status: int, location: str) -> Request:
+    """The request to send next. Raises AccessDenied for an address that a registry has no business to name.
+
+    Method and body stay, but for 303, which sends whoever wrote something to read it (RFC 9110, 15.4.4).
+    """
+    target = resolved(request.url, location)
     old, new = urlsplit(request.url), urlsplit(target)
     require_allowed(old, new)
-    if same_place(old, new):
-        return Request(request.method, target, request.headers, request.body)
-    headers = {name: value for name, value in request.headers.items() if name not in _PRIVATE_HEADERS}
-    return Request(request.method, target, headers, request.body)
+    headers = request.headers if same_place(old, new) else public(request.headers)
+    moved = replace(request, url=new._replace(fragment="").geturl(), headers=headers)
+    if status == 303 and request.method not in ("GET", "HEAD"):
+        return replace(moved, method="GET", body=None)
+    return moved
+
+
+def resolved(base: str, address: str) -> str:
+    """``address`` as it counts from ``base``. Raises AccessDenied when it is none."""
+    try:
+        target = urljoin(base, address)
+        _ = urlsplit(target).port
+    except ValueError as error:
+        host = urlsplit(base).netloc
+        raise AccessDenied(
+            f"{host} sends us to {address[:_MOST_SHOWN]!r}, which is no address", registry=host
+        ) from error
+    return target
+
+
+def beside(base: str, address: str) -> str:
+    """Path and query of ``address``, which counts from ``base``. Raises AccessDenied when it is on another host."""
+    old, new = urlsplit(base), urlsplit(resolved(base, address))
+    if new.hostname != old.hostname:
+        raise _refused(old, new, "the next page of a list has to be on the same host")
+    return new._replace(scheme="", netloc="", fragment="").geturl()
+
+
+def public(headers: Mapping[str, str]) -> dict[str, str]:
+    """Those of some headers that any host may see."""
+    return {name: value for name, value in headers.items() if name in _PUBLIC_HEADERS}
 
 
 def require_allowed(old: SplitResult, new: SplitResult) -> None:
     """Raises AccessDenied unless whoever answered at ``old`` may send us to ``new``."""
     if new.scheme not in _DEFAULT_PORTS or not new.hostname:
         raise _refused(old, new, "only http and https addresses are followed")
+    if new.username is not None or new.password is not None:
+        raise _refused(old, new, "there is a login in it")
     if old.scheme == "https" and new.scheme == "http":
         raise _refused(old, new, "it would leave TLS")
-    if is_private(new.hostname) and not is_private(old.hostname or ""):
+    if _is_deeper(new.hostname, old.hostname or ""):
         raise _refused(old, new, "it leads into a private network")
 
 
@@ -41,27 +80,19 @@ def same_place(old: SplitResult, new: SplitResult) -> bool:
     return _place(old) == _place(new)
 
 
-def is_private(host: str) -> bool:
-    """Whether a host is this computer or an address that is not on the Internet. Names are not looked up."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    address = _address(host)
-    return address is not None and not address.is_global
+def _is_deeper(new: str, old: str) -> bool:
+    """Whether ``new`` is in a smaller circle than ``old``: this computer, what is plugged to it, a private network."""
+    circles = (is_loopback, _is_link_local, is_private)
+    return any(circle(new) and not circle(old) and not is_loopback(old) for circle in circles)
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host is this computer."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    address = _address(host)
-    return address is not None and address.is_loopback
-
-
-def _address(host: str) -> IPv4Address | IPv6Address | None:
+def _is_link_local(host: str) -> bool:
+    # 169.254.169.254 is where clouds tell a machine its passwords
     try:
-        return ip_address(host.strip("[]"))
+        address = ip_address(host)
     except ValueError:
-        return None
+        return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_link_local
 
 
 def _place(url: SplitResult) -> tuple[str, str | None, int | None]:
@@ -69,7 +100,7 @@ def _place(url: SplitResult) -> tuple[str, str | None, int | None]:
 
 
 def _refused(old: SplitResult, new: SplitResult, why: str) -> AccessDenied:
-    shown = f"{new.scheme}://{new.hostname or ''}"
+    shown = f"{new.scheme}://{new.hostname or ''}"[:_MOST_SHOWN]
     return AccessDenied(
         f"{old.hostname} redirects to {shown}, which is not followed: {why}", registry=old.netloc, target=shown
     )

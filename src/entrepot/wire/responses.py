@@ -10,11 +10,18 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 _NUMBER = "([0-9]{1,18})"  # anything longer is no size and no time
+_SIZE = re.compile(_NUMBER)
 _SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
 _LINK = re.compile(r"<([^<>]*)>([^<]*)")
 _RELATION = re.compile(r';[ \t]*rel[ \t]*=[ \t]*(?:"([^"]*)"|([^";, \t]+))', re.IGNORECASE)
 _UPLOAD_RANGE = re.compile(rf"(?:bytes[= ])?0-{_NUMBER}")
 _CONTENT_RANGE = re.compile(rf"bytes[ =]{_NUMBER}-{_NUMBER}/(?:{_NUMBER}|\*)", re.IGNORECASE)
+
+
+def parse_size(value: str) -> int | None:
+    """A number of bytes, as in Content-Length."""
+    match = _SIZE.fullmatch(value.strip())
+    return int(match[1]) if match else None
 
 
 def parse_retry_after(value: str, now: float) -> float | None:
