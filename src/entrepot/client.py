@@ -14,6 +14,7 @@ from typing import Self
 
 from entrepot.auth.credentials import CredentialStore
 from entrepot.auth.secret import Credentials
+from entrepot.digest import Digest
 from entrepot.errors import Unavailable
 from entrepot.folders import DATABASE_FILE
 from entrepot.image_store.pulling import Pull
@@ -108,7 +109,7 @@ class Client:
 
     def registry(self, domain: str, *, remember: bool = True) -> RemoteRegistry:
         """The registry at ``domain``, e.g. ``docker.io``. ``remember`` keeps places of torn uploads in the store."""
-        pushes = StoredPushes(self.store) if remember else None
+        pushes = _Pushes(self) if remember else None
         return RemoteRegistry(self.transport, domain, pushes=pushes)
 
     def remote(self, reference: ImageReference) -> RemoteRepository:
@@ -123,13 +124,29 @@ class Client:
         """The pull of images of the repository that ``reference`` names."""
         return Pull(self.store, self.remote(reference), self.options(choice))
 
-    def push(self, reference: ImageReference, choice: Choice = everything) -> Push:
+    def push(self, reference: ImageReference) -> Push:
         """The push of images to the repository that ``reference`` names."""
-        return Push(self.store, self.remote(reference), self.options(choice))
+        return Push(self.store, self.remote(reference), self.options())
 
     def find_credentials(self, domain: str) -> Credentials | None:
         """The login for a registry, None for nobody."""
         return self.credentials.find(domain)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pushes:
+    """Unfinished uploads, remembered in the image store; who only reads makes no store."""
+
+    client: Client
+
+    async def find(self, domain: str, name: str, digest: Digest) -> str | None:
+        return await StoredPushes(self.client.store).find(domain, name, digest)
+
+    async def remember(self, domain: str, name: str, digest: Digest, location: str) -> None:
+        await StoredPushes(self.client.store).remember(domain, name, digest, location)
+
+    async def forget(self, domain: str, name: str, digest: Digest) -> None:
+        await StoredPushes(self.client.store).forget(domain, name, digest)
 
 
 def only(*platforms: Platform) -> Choice:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import click
 
 from entrepot.cli.completion import complete_image
-from entrepot.cli.network import Reach, choice_of, network_options, parallel_option
+from entrepot.cli.network import Reach, network_options, parallel_option
 from entrepot.cli.progress import Mode, progress_for, progress_option
 from entrepot.cli.pull import Talk
 from entrepot.client import Client
@@ -21,8 +19,8 @@ from entrepot.errors import (
     Unauthenticated,
 )
 from entrepot.image_store.pushing import require_pushable
+from entrepot.platforms import Platform
 from entrepot.reference import DEFAULT_DOMAIN, DEFAULT_TAG, ImageReference, Tag
-from entrepot.transfer.graph import Choice, everything
 
 _OFFICIAL = "library/"
 _TAGS_AT_ONCE = 10_000
@@ -32,11 +30,11 @@ _TAGS_AT_ONCE = 10_000
 @click.argument("name", metavar="[HOST/]NAME[:TAG]", shell_complete=complete_image)
 @click.option("-a", "--all-tags", is_flag=True, help="Send all tags of the repository.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the full name of the image only.")
-@click.option("--platform", "platforms", metavar="OS/ARCH[/VARIANT]", multiple=True, help="Send this platform's image.")
+@click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Send the image for this platform alone.")
 @parallel_option
 @progress_option
 @network_options
-def push(reach: Reach, name: str, all_tags: bool, quiet: bool, platforms: Sequence[str], progress: Mode) -> None:
+def push(reach: Reach, name: str, all_tags: bool, quiet: bool, platform: str | None, progress: Mode) -> None:
     """Send an image of the image store to the registry that its name begins with.
 
     Without a host that is docker.io, without a tag it is latest. To send it elsewhere, give it a name that begins with
@@ -52,24 +50,24 @@ def push(reach: Reach, name: str, all_tags: bool, quiet: bool, platforms: Sequen
     require_pushable(reference)
     if all_tags and reference.tag:
         raise ParameterInvalid("tag can't be used with --all-tags/-a", name=name)
-    choice = choice_of(platforms, all_platforms=False, default=everything)
+    wanted = Platform.parse(platform) if platform else None
     with progress_for("none" if quiet else progress, "push") as shown:
         talk = Talk(quiet, shown)
         reach.run(
-            lambda client: _push(client, reference, choice, talk, all_tags=all_tags, is_one=bool(platforms)),
+            lambda client: _push(client, reference, wanted, talk, all_tags=all_tags),
             listener=shown,
         )
 
 
 async def _push(
-    client: Client, reference: ImageReference, choice: Choice, talk: Talk, *, all_tags: bool, is_one: bool
+    client: Client, reference: ImageReference, platform: Platform | None, talk: Talk, *, all_tags: bool
 ) -> None:
     if not all_tags and not reference.tag:
         talk.say(f"Using default tag: {DEFAULT_TAG}")
     talk.say(f"The push refers to repository [{reference.name}]")
     tags = await _all_tags(client, reference) if all_tags else [Tag(reference.target)]
     for tag in tags:
-        await _push_one(client, reference.at(tag), choice, talk, is_one=is_one)
+        await _push_one(client, reference.at(tag), platform, talk)
     click.echo(reference.name if all_tags else str(reference.with_default_tag())) if talk.quiet else None
 
 
@@ -83,10 +81,10 @@ async def _all_tags(client: Client, reference: ImageReference) -> list[Tag]:
     return [Tag(tag) for tag in page.items]
 
 
-async def _push_one(client: Client, reference: ImageReference, choice: Choice, talk: Talk, *, is_one: bool) -> None:
-    push = client.push(reference, choice)
+async def _push_one(client: Client, reference: ImageReference, platform: Platform | None, talk: Talk) -> None:
+    push = client.push(reference)
     try:
-        root = await push.read(reference)
+        root = await (push.read_one(reference, platform) if platform else push.read(reference))
     except (ManifestUnknown, RepositoryUnknown) as error:
         raise ManifestUnknown(
             f"An image does not exist locally with the tag: {reference.familiar_name}"
@@ -94,8 +92,6 @@ async def _push_one(client: Client, reference: ImageReference, choice: Choice, t
             else f"tag does not exist: {reference.familiar}",
             hint="entrepot images lists what there is; entrepot tag gives an image this name",
         ) from error
-    if is_one and len(root.children) == 1:  # one platform alone is pushed as the image it is
-        root = root.children[0]
     _require_owner(client, reference)
     try:
         copied = await push.run(reference, root)

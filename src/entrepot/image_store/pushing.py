@@ -9,11 +9,12 @@ from entrepot.errors import NameInvalid, PlatformUnknown
 from entrepot.image import index_entries
 from entrepot.image_store.pulling import stored_names
 from entrepot.metadata import origins
+from entrepot.platforms import Platform
 from entrepot.reference import ImageReference, RepositoryName, Tag
 from entrepot.repositories.base import Repository
 from entrepot.repositories.local import LocalRegistry
 from entrepot.transfer.copy import Copied, Options, copy_graph
-from entrepot.transfer.graph import Node, Reader
+from entrepot.transfer.graph import Node, OnlyPlatforms, Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +25,32 @@ class Push:
     target: Repository
     options: Options
 
-    async def read(self, reference: ImageReference, digest: Digest | None = None) -> Node:
-        """What there is to push: what the tag points to, or the manifest ``digest`` of that image.
+    async def read(self, reference: ImageReference) -> Node:
+        """What there is to push: what the tag points to, with all below it.
 
         Raises ManifestUnknown, and PlatformUnknown when an index names platforms that were never pulled.
         """
         source = self.store.repository(reference.stored_name)
-        root = await Reader(source, self.options.choice, skip_absent=True).read(digest or reference.target)
+        root = await Reader(source, self.options.choice, skip_absent=True).read(reference.target)
         require_whole(reference, root)
         return root
+
+    async def read_one(self, reference: ImageReference, platform: Platform) -> Node:
+        """The image for one platform, to be pushed without the index around it.
+
+        Raises ManifestUnknown, and PlatformUnknown when it is not there.
+        """
+        source = self.store.repository(reference.stored_name)
+        root = await Reader(source, OnlyPlatforms((platform,)), skip_absent=True).read(reference.target)
+        if not root.is_index:
+            return root
+        if not root.children:
+            raise PlatformUnknown(
+                f"{reference.familiar} is not here for {platform}",
+                platform=str(platform),
+                hint=f"fetch it first with: entrepot pull --platform {platform} {reference.familiar}",
+            )
+        return root.children[0]
 
     async def run(self, reference: ImageReference, root: Node) -> Copied:
         """Push what ``read`` has found, and let the registry's tag point to it."""
