@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -68,20 +69,24 @@ def images(
       entrepot images --filter label=team=web --digests 'team/*'
       entrepot images --format '{{.Repository}}:{{.Tag}} {{.Size}}'
     """
-    gc.disable()  # many small objects and no cycles: to look for some would take a fifth of the time
     filters = Filters.parse(conditions, LIST_FILTERS)
     if name is not None:
         filters = filters.with_reference(name)
     with_digests = digests or "Digest" in form or form == "json"
-    rows = on_store(root, lambda store: store.list_images(filters, digests=with_digests))
-    view = View(trunc=not no_trunc, now=datetime.now(UTC))
-    if quiet:
-        text = "".join(f"{view.id(row)}\n" for row in rows)
-    elif form in ("", "table"):
-        text = view.table(rows, digests=digests)
-    else:
-        text = "".join(format_rows(form, map(view.fields, rows), HEADERS))
+    with without_collection():
+        rows = on_store(root, lambda store: store.list_images(filters, digests=with_digests))
+        text = View(trunc=not no_trunc, now=datetime.now(UTC)).text(rows, quiet=quiet, digests=digests, form=form)
     click.echo(text, nl=False)
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Many small objects are made and no cycles: looking for some would take a fifth of the time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +95,14 @@ class View:
 
     trunc: bool
     now: datetime
+
+    def text(self, rows: Sequence[ImageRow], *, quiet: bool, digests: bool, form: str) -> str:
+        """All that is printed."""
+        if quiet:
+            return "".join(f"{self.id(row)}\n" for row in rows)
+        if form in ("", "table"):
+            return self.table(rows, digests=digests)
+        return "".join(format_rows(form, map(self.fields, rows), HEADERS))
 
     def id(self, row: ImageRow) -> str:
         return short_id(row.id) if self.trunc else row.id

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from entrepot.digest import Digest
-from entrepot.errors import Corrupt, ParameterInvalid, RegistryError
+from entrepot.errors import Corrupt, Invalid, NameInvalid, ParameterInvalid, RegistryError
 from entrepot.image import parse_config
 from entrepot.image_store import documents, pruning, usage
 from entrepot.image_store import filters as filtering
@@ -213,7 +213,10 @@ class ImageStore:
 
 def parse_target(text: str) -> ImageReference:
     """A name to give to an image, with ``latest`` when there is no tag. Raises Invalid."""
-    reference = ImageReference.parse(text).with_default_tag()
+    try:
+        reference = ImageReference.parse(text).with_default_tag()
+    except Invalid as error:
+        raise NameInvalid(f'"{text[:300]}" is not a valid repository/tag: {error.message}', **error.detail) from error
     if reference.digest is not None:
         raise ParameterInvalid("refusing to create a tag with a digest reference", target=text)
     if reference.familiar_name in ("sha256", "sha512"):
