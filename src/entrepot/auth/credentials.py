@@ -46,13 +46,11 @@ class CredentialStore:
 
     def find(self, domain: str, path: str = "") -> Credentials | None:
         """The login for a repository ``path`` of the registry ``domain``, or for the registry; None for nobody."""
-        for settings, source, is_docker in self._sources():
-            found = self._from_helpers(settings, domain) or self._from_entries(
-                settings, source, domain, path, any_path=is_docker
-            )
-            if found is not None:
-                return found
-        return None
+        return next((credentials for credentials, _ in self._logins(domain, path)), None)
+
+    def source(self, domain: str) -> str | None:
+        """Where the registry's login comes from: a file, or the name of a variable. None when there is no login."""
+        return next((source for _, source in self._logins(domain, "")), None)
 
     def save(self, domain: str, credentials: Credentials) -> Path | None:
         """Keep a login, in place of the one that was there. The file it is in if that is plain text, None if not.
@@ -95,6 +93,14 @@ class CredentialStore:
             return self._authfile
         folder = self._environment.get("DOCKER_CONFIG")
         return (Path(folder) if folder else self._home / ".docker") / "config.json"
+
+    def _logins(self, domain: str, path: str) -> Iterator[tuple[Credentials, str]]:
+        for settings, source, is_docker in self._sources():
+            found = self._from_helpers(settings, domain)
+            if found is None:
+                found = self._from_entries(settings, source, domain, path, any_path=is_docker)
+            if found is not None:
+                yield found, source
 
     def _sources(self) -> Iterator[tuple[dict[str, Any], str, bool]]:
         """Settings, what to call them, and whether docker's rules hold for their keys."""

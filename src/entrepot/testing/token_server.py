@@ -27,13 +27,12 @@ class GuardedRegistry:
     """Listens on a free port of the loopback address; what ``rules`` allow goes on to ``upstream`` (HOST:PORT)."""
 
     def __init__(self, upstream: str, rules: Rules | None = None) -> None:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler, bind_and_activate=False)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), _Handler, bind_and_activate=False)
         self._server.server_bind()
         self.host = f"127.0.0.1:{self._server.server_port}"
         self.guard = TokenGuard(rules or Rules(), self.host)
         self.requests: list[tuple[str, str, int]] = []  # method, path and status of what came for the registry
-        self._server.upstream, self._server.registry = upstream, self  # type: ignore[attr-defined]
+        self._server.upstream, self._server.registry = upstream, self
 
     @property
     def url(self) -> str:
@@ -54,6 +53,15 @@ class GuardedRegistry:
     ) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    upstream: str
+    registry: GuardedRegistry
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients hang up as they like, and some try TLS first; what fails here shows in their tests."""
 
 
 class _Handler(BaseHTTPRequestHandler):
