@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from entrepot.digest import Digest
-from entrepot.errors import NotFound, SizeInvalid
+from entrepot.digest import CANONICAL, Digest
+from entrepot.errors import ManifestInvalid, NotFound, SizeInvalid
 from entrepot.image import IMAGE_CONFIG_TYPES
 from entrepot.layers.diff_id import Uncompressed
 from entrepot.manifest import Descriptor
@@ -15,7 +16,7 @@ from entrepot.progress import Event, Kind, Listener, State, ignore
 from entrepot.reference import RepositoryName, Tag
 from entrepot.repositories.base import Blob, Chunk, Fetching, Pushing, Repository
 from entrepot.transfer.fetch import BlobFetch
-from entrepot.transfer.graph import Choice, Node, Reader, everything
+from entrepot.transfer.graph import MAX_MANIFESTS, Choice, Node, Reader, everything
 from entrepot.transfer.meter import LayerMeter
 from entrepot.transfer.tasks import Crew, Slots
 
@@ -88,7 +89,7 @@ async def copy_graph(
         if options.referrers:
             await work.copy_referrers(root)
     finally:
-        work.executor.shutdown(wait=False, cancel_futures=True)
+        await asyncio.to_thread(work.executor.shutdown, wait=True, cancel_futures=True)
     return Copied(root, work.moved)
 
 
@@ -114,6 +115,8 @@ class _Copy:
         while waiting:
             for digest in await self._referrers_of(waiting.pop()):
                 if digest not in self._done:
+                    if len(self._done) > MAX_MANIFESTS:
+                        raise _too_many(root.digest)
                     node = await Reader(self.source, skip_absent=True).read(digest)
                     await self.run(node, ())
                     waiting.append(digest)
@@ -125,16 +128,19 @@ class _Copy:
             page = await self.source.list_referrers(subject, None, last=last)
             found += [Digest.parse(str(item.get("digest"))) for item in page.items]
             last = page.last
+            if len(found) > MAX_MANIFESTS:
+                raise _too_many(subject)
         return found
 
     async def _put_manifest(self, node: Node, tags: tuple[Tag, ...]) -> None:
         self._done.add(node.digest)
         manifest = node.manifest
-        reference: Tag | Digest = tags[0] if tags else node.digest
+        # by its tag it would be stored under its sha256
+        reference: Tag | Digest = tags[0] if tags and node.digest.algorithm == CANONICAL else node.digest
         if all([await self._is_there(name, node.digest) for name in (tags or (node.digest,))]):
             return
         self.moved = True
-        await self.target.put_manifest(reference, manifest.content, manifest.media_type, tags=tags[1:])
+        await self.target.put_manifest(reference, manifest.content, manifest.media_type, tags=tags)
 
     async def _is_there(self, reference: Tag | Digest, digest: Digest) -> bool:
         try:
@@ -187,13 +193,14 @@ class _OneBlob:
             self.tell(State.STARTING)
             wants = is_layer and options.measure is not None
             meter = LayerMeter(self.copy.executor, options.max_unpacked) if wants else None
-            fetching = BlobFetch.of(
-                await self._source_blob(),
-                fetch,
-                self.slots,
+            fetching = BlobFetch(
+                blob=await self._source_blob(),
+                fetch=fetch,
+                slots=self.slots,
                 split_above=options.split_above,
                 progress=lambda done: self.tell(State.MOVING, done),
                 pieces=meter.offer if meter else _drop,
+                restarted=meter.reset if meter else _nothing,
             )
             blob = await fetching.run()
         self.copy.moved = True
@@ -283,5 +290,13 @@ def _layers_of_images(root: Node) -> set[str]:
     }
 
 
+def _too_many(subject: Digest) -> ManifestInvalid:
+    return ManifestInvalid(f"{subject} has more than {MAX_MANIFESTS} referrers, with those that these have")
+
+
 def _drop(position: int, piece: bytes) -> None:
+    """For blobs that nobody measures."""
+
+
+def _nothing() -> None:
     """For blobs that nobody measures."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 from entrepot.errors import DigestInvalid, Unsupported
 from entrepot.repositories.base import Blob, Fetch
@@ -17,16 +17,27 @@ Progress = Callable[[int], None]  # told how many bytes are there
 Pieces = Callable[[int, bytes], None]  # told each piece and its place, in no certain order
 
 
-class Spans(Protocol):
+@runtime_checkable
+class Ranged(Protocol):
     """A blob of which parts can be had; see RemoteBlob."""
+
+    @property
+    def validator(self) -> str | None:
+        """What its bytes came with, e.g. an ETag; None as long as nothing has come."""
+
+    def expect(self, validator: str | None) -> None:
+        """What those bytes came with that are there already."""
 
     def open_span(self, start: int, end: int) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Raises Unsupported when the registry sends blobs from their beginning only."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class BlobFetch:
-    """Fills ``fetch`` from ``blob``. ``split_above`` is the size in bytes from which on parts come side by side."""
+    """Fills ``fetch`` from ``blob``. ``split_above`` is the size in bytes from which on parts come side by side.
+
+    ``pieces`` sees what comes; ``restarted`` is called when all of that was wrong.
+    """
 
     blob: Blob
     fetch: Fetch
@@ -34,18 +45,15 @@ class BlobFetch:
     split_above: int
     progress: Progress
     pieces: Pieces
-    _todo: deque[tuple[int, int]]
+    restarted: Callable[[], None]
+    _todo: deque[tuple[int, int]] = field(default_factory=deque)
     _done: int = 0
-
-    @classmethod
-    def of(
-        cls, blob: Blob, fetch: Fetch, slots: Slots, *, split_above: int, progress: Progress, pieces: Pieces
-    ) -> BlobFetch:
-        return cls(blob, fetch, slots, split_above, progress, pieces, deque())
 
     async def run(self) -> Blob:
         """Holding a slot, fetch what is missing and commit. Raises DigestInvalid when the bytes are wrong."""
         was_begun = self.fetch.prefix() > 0 or bool(self.fetch.size and self.fetch.missing() != [(0, self.fetch.size)])
+        if was_begun and isinstance(self.blob, Ranged):
+            self.blob.expect(self.fetch.validator)
         await self._fill()
         try:
             return await self.fetch.commit()
@@ -53,60 +61,70 @@ class BlobFetch:
             if not was_begun:
                 raise
         await self.fetch.restart()  # the part from an earlier run may be what was wrong
+        self.restarted()
         await self._fill()
         return await self.fetch.commit()
 
     async def _fill(self) -> None:
-        missing = self.fetch.missing()
-        self._done = self.fetch.size - sum(end - start for start, end in missing)
-        self.progress(self._done)
-        is_large = self.fetch.size >= self.split_above and hasattr(self.blob, "open_span")
-        if is_large and sum(end - start for start, end in missing) > PART:
+        missing = self._missing()
+        if isinstance(self.blob, Ranged) and self._is_worth_parts(missing):
             try:
-                await self._in_parts(missing)
+                await self._in_parts(self.blob, missing)
                 return
             except Unsupported:
-                missing = self.fetch.missing()
+                missing = self._missing()  # all in one stream then, also what is there in between
+                missing = [(missing[0][0], missing[-1][1])] if missing else []
         for start, end in missing:
             await self._stream(start, self.blob.open(start=start, end=end))
 
-    async def _in_parts(self, missing: list[tuple[int, int]]) -> None:
+    def _missing(self) -> list[tuple[int, int]]:
+        missing = self.fetch.missing()
+        self._done = self.fetch.size - sum(end - start for start, end in missing)
+        self.progress(self._done)
+        return missing
+
+    def _is_worth_parts(self, missing: list[tuple[int, int]]) -> bool:
+        return self.fetch.size >= self.split_above and sum(end - start for start, end in missing) > PART
+
+    async def _in_parts(self, blob: Ranged, missing: list[tuple[int, int]]) -> None:
         self._todo = deque(_parts(missing))
         async with Crew() as crew:
-            await self._worker(crew)
+            await self._worker(blob, crew)
 
-    async def _worker(self, crew: Crew) -> None:
+    async def _worker(self, blob: Ranged, crew: Crew) -> None:
+        def parts_can_be_had() -> None:
+            if self._todo and self.slots.take_spare():
+                crew.start(self._worker(blob, crew), then=self.slots.release)
+
         while self._todo:
             start, end = self._todo.popleft()
-            spans: Spans = self.blob  # type: ignore[assignment]  # _fill has looked
-            await self._stream(start, spans.open_span(start, end), crew)
-
-    async def _helper(self, crew: Crew) -> None:
-        try:
-            await self._worker(crew)
-        finally:
-            self.slots.release()
+            await self._stream(start, blob.open_span(start, end), parts_can_be_had)
 
     async def _stream(
         self,
         start: int,
         source: AbstractAsyncContextManager[AsyncIterator[bytes]],
-        crew: Crew | None = None,
+        comes: Callable[[], None] = lambda: None,
     ) -> None:
-        async with source as pieces, aclosing(self._counted(start, pieces, crew)) as counted:
+        async with source as pieces, aclosing(self._counted(start, pieces, comes)) as counted:
             await self.fetch.write(start, counted)
 
     async def _counted(
-        self, position: int, pieces: AsyncIterator[bytes], crew: Crew | None
+        self, position: int, pieces: AsyncIterator[bytes], comes: Callable[[], None]
     ) -> AsyncGenerator[bytes, None]:
         async for piece in pieces:
-            if crew is not None and self._todo and self.slots.take_spare():  # now we know that parts can be had
-                crew.start(self._helper(crew))
+            await self._note_validator()
+            comes()
             self.pieces(position, piece)
             position += len(piece)
-            self._done += len(piece)
+            self._done = min(self._done + len(piece), self.fetch.size)
             self.progress(self._done)
             yield piece
+
+    async def _note_validator(self) -> None:
+        validator = self.blob.validator if isinstance(self.blob, Ranged) else None
+        if validator is not None and validator != self.fetch.validator:
+            await self.fetch.set_validator(validator)
 
 
 def _parts(missing: list[tuple[int, int]]) -> list[tuple[int, int]]:

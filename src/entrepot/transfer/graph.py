@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from entrepot.digest import Digest
@@ -20,9 +20,12 @@ from entrepot.manifest import (
 from entrepot.platforms import Platform, choose
 from entrepot.reference import Tag
 from entrepot.repositories.base import Repository
+from entrepot.transfer.tasks import Crew, Slots
 
 MAX_DEPTH = 8  # indexes in indexes; real ones have two levels
 MAX_MANIFESTS = 10_000
+MAX_CONTENT = 256 * 1024 * 1024  # bytes of all manifests together; they are in memory
+PARALLEL = 8  # manifests that are read side by side
 
 Choice = Callable[[Manifest], Sequence[IndexEntry]]
 
@@ -48,9 +51,10 @@ class Node:
         return list(seen.values())
 
     def _walk(self, seen: dict[Digest, Node]) -> None:
-        for child in self.children:
-            child._walk(seen)
-        seen.setdefault(self.digest, self)
+        if self.digest not in seen:
+            for child in self.children:
+                child._walk(seen)
+            seen[self.digest] = self
 
     def blobs(self) -> list[Descriptor]:
         """The blobs of it all, each once: of each image the layers from the lowest, then the config."""
@@ -107,16 +111,17 @@ class Reader:
     choice: Choice = everything
     skip_absent: bool = False  # take an index with those of its children that are there
     _nodes: dict[str, Node] = field(default_factory=dict)
+    _slots: Slots = field(default_factory=lambda: Slots(PARALLEL))
+    _content: int = 0
 
     async def read(self, reference: Tag | Digest) -> Node:
         """Raises NotFound, ManifestInvalid, PlatformUnknown."""
         return await self._node(await self.source.get_manifest(reference), ())
 
     async def _node(self, stored: StoredManifest, above: tuple[str, ...]) -> Node:
-        if stored.digest in self._nodes:
-            return self._nodes[stored.digest]
+        self._content += len(stored.content)
         manifest = _parse(stored)
-        children: list[Node] = []
+        children: dict[str, Node] = {}
         left_out: list[IndexEntry] = []
         loose: list[Descriptor] = []
         if manifest.media_type in INDEX_TYPES:
@@ -125,43 +130,55 @@ class Reader:
             left_out = [entry for entry in index_entries(manifest) if entry.descriptor.digest not in chosen]
             loose = [entry.descriptor for entry in entries if entry.descriptor.media_type not in MANIFEST_TYPES]
             manifests = [entry for entry in entries if entry.descriptor.media_type in MANIFEST_TYPES]
-            async for entry, child in self._children(manifests, (*above, stored.digest)):
-                if child is None:
-                    left_out.append(entry)
-                else:
-                    children.append(child)
-        node = Node(manifest, stored.digest, tuple(children), tuple(left_out), tuple(loose))
+            children = await self._children(manifests, (*above, stored.digest))
+            left_out += [entry for entry in manifests if entry.descriptor.digest not in children]
+        node = Node(manifest, stored.digest, tuple(children.values()), tuple(left_out), tuple(loose))
         self._nodes[stored.digest] = node
         return node
 
-    async def _children(
-        self, entries: Sequence[IndexEntry], above: tuple[str, ...]
-    ) -> AsyncIterator[tuple[IndexEntry, Node | None]]:
+    async def _children(self, entries: Sequence[IndexEntry], above: tuple[str, ...]) -> dict[str, Node]:
+        """The nodes of an index by digest, in its order; without those that are not there, if that is allowed."""
+        wanted = list(dict.fromkeys(entry.descriptor.digest for entry in entries))
+        found: dict[str, Node] = {}
+        async with Crew() as crew:
+            for digest in wanted:
+                crew.start(self._child(Digest.parse(digest), above, found))
         for entry in entries:
-            digest = entry.descriptor.digest
-            if digest in above or len(above) > MAX_DEPTH or len(self._nodes) > MAX_MANIFESTS:
-                raise ManifestInvalid(
-                    f"the index {above[0]} goes in circles or too deep: at most {MAX_DEPTH} levels and "
-                    f"{MAX_MANIFESTS} manifests are followed",
-                    digest=digest,
-                )
-            try:
-                stored = await self._child(entry)
-            except NotFound:
-                if not self.skip_absent:
-                    raise
-                yield entry, None
-            else:
-                yield entry, await self._node(stored, above)
+            _require_size(entry.descriptor, found.get(entry.descriptor.digest))
+        return {digest: found[digest] for digest in wanted if digest in found}
 
-    async def _child(self, entry: IndexEntry) -> StoredManifest:
-        stored = await self.source.get_manifest(Digest.parse(entry.descriptor.digest))
-        if len(stored.content) != entry.descriptor.size:
+    async def _child(self, digest: Digest, above: tuple[str, ...], found: dict[str, Node]) -> None:
+        self._require_bounds(digest, above)
+        try:
+            if digest not in self._nodes:
+                async with self._slots:
+                    self._require_bounds(digest, above)
+                    stored = await self.source.get_manifest(digest)
+                await self._node(stored, above)
+        except NotFound:
+            if not self.skip_absent:
+                raise
+        else:
+            found[digest] = self._nodes[digest]
+
+    def _require_bounds(self, digest: Digest, above: tuple[str, ...]) -> None:
+        is_bounded = len(self._nodes) <= MAX_MANIFESTS and self._content <= MAX_CONTENT
+        if digest in above or len(above) > MAX_DEPTH or not is_bounded:
             raise ManifestInvalid(
-                f"an index says {stored.digest} has {entry.descriptor.size} bytes; it has {len(stored.content)}",
-                digest=stored.digest,
+                f"the index {above[0]} goes in circles or has too much below it: at most {MAX_DEPTH} levels, "
+                f"{MAX_MANIFESTS} manifests, and {MAX_CONTENT} bytes of them are followed",
+                digest=digest,
             )
-        return stored
+
+
+def _require_size(descriptor: Descriptor, node: Node | None) -> None:
+    if node is not None and len(node.manifest.content) != descriptor.size:
+        raise ManifestInvalid(
+            f"an index says {node.digest} has {descriptor.size} bytes; it has {len(node.manifest.content)}",
+            digest=node.digest,
+            expected=descriptor.size,
+            actual=len(node.manifest.content),
+        )
 
 
 def _parse(stored: StoredManifest) -> Manifest:

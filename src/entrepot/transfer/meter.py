@@ -20,6 +20,7 @@ class LayerMeter:
 
     def __init__(self, executor: Executor, limit: int) -> None:
         self._executor = executor
+        self._limit = limit
         self._hash = DiffIdHash(limit)
         self._seen = 0  # bytes given to the thread, from the beginning
         self._waiting = 0
@@ -36,6 +37,12 @@ class LayerMeter:
         self._queue.append(piece)
         self._go_on()
 
+    def reset(self) -> None:
+        """What was offered was wrong; it begins again."""
+        self._hash = DiffIdHash(self._limit)
+        self._seen = self._waiting = 0
+        self._running, self._queue = None, []
+
     async def finish(self, blob: Blob) -> Uncompressed:
         """The result, when all of ``blob`` has been seen. Raises LayerInvalid, LayerTooLarge."""
         await self._settle()
@@ -49,17 +56,14 @@ class LayerMeter:
         if self._running is not None or not self._queue:
             return
         batch, self._queue = self._queue, []
-        self._running = self._executor.submit(self._update, batch)
-        self._running.add_done_callback(lambda _: self._loop.call_soon_threadsafe(self._done, batch))
+        self._running = self._executor.submit(_update, self._hash, batch)
+        self._running.add_done_callback(lambda ended: self._loop.call_soon_threadsafe(self._done, ended, batch))
 
-    def _update(self, batch: list[bytes]) -> None:
-        for piece in batch:
-            self._hash.update(piece)
-
-    def _done(self, batch: list[bytes]) -> None:
+    def _done(self, ended: Future[None], batch: list[bytes]) -> None:
+        if self._running is not ended or ended.cancelled():
+            return  # of before a reset, or nobody waits for it any more
         self._waiting -= sum(map(len, batch))
-        running = self._running
-        if running is not None and running.exception() is None:
+        if ended.exception() is None:
             self._running = None
             self._go_on()
 
@@ -67,3 +71,8 @@ class LayerMeter:
         while self._running is not None:
             await asyncio.wrap_future(self._running)  # raises what the thread has raised
             await asyncio.sleep(0)
+
+
+def _update(running: DiffIdHash, batch: list[bytes]) -> None:
+    for piece in batch:
+        running.update(piece)

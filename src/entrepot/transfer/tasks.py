@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self
 
@@ -65,8 +65,11 @@ class Crew:
     def __init__(self) -> None:
         self._group = asyncio.TaskGroup()
 
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
-        self._group.create_task(work)
+    def start(self, work: Coroutine[Any, Any, None], *, then: Callable[[], None] | None = None) -> None:
+        """``then`` is called when the work has ended, also when that was before it had begun."""
+        task = self._group.create_task(work)
+        if then is not None:
+            task.add_done_callback(lambda _: then())
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
@@ -78,7 +81,8 @@ class Crew:
         try:
             await self._group.__aexit__(kind, error, trace)
         except BaseExceptionGroup as several:
-            raise _first(several) from None
+            first = _first(several)
+            raise first from first.__cause__
 
 
 def _first(several: BaseExceptionGroup[BaseException]) -> BaseException:
