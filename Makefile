@@ -38,6 +38,7 @@ format: setup
 
 docs: setup
 	$(BIN)/entrepot config reference > docs/configuration.md
+	$(BIN)/entrepot manual > docs/cli.md
 
 bench: setup
 	@.ci/install wrk:wrk ab:apache2-utils nginx:nginx-light docker-registry:docker-registry
