@@ -17,7 +17,7 @@ from entrepot.store.base import Checkpoint, StoredBlob, UploadState
 from entrepot.store.disk import Disk
 from entrepot.store.folder import READ_PIECE, BlobFolder, hash_file
 from entrepot.store.guard import FolderGuard
-from entrepot.store.partials import SAVE_EVERY, FilesystemPartial, FilesystemPartials
+from entrepot.store.partials import FilesystemPartial, FilesystemPartials, Often
 from entrepot.store.threads import DiskThreads
 
 WRITE_PIECE = 1024 * 1024
@@ -39,14 +39,14 @@ class FilesystemBlobStore:
         disk: Disk | None = None,
         threads: int = 16,
         lock_wait_seconds: float = LOCK_WAIT_SECONDS,
-        save_every: int = SAVE_EVERY,
+        save_partials: Often | None = None,
     ) -> None:
         self._folder = BlobFolder(root, disk or Disk())
         self._threads = DiskThreads(threads)
         self._lock_wait_seconds = lock_wait_seconds
         self._reads = 0
         self._guard = FolderGuard(root)
-        self._partials = FilesystemPartials(self._folder, self._threads, save_every=save_every)
+        self._partials = FilesystemPartials(self._folder, self._threads, save_partials or Often())
 
     async def begin_upload(self, *, algorithm: str = CANONICAL) -> FilesystemUpload:
         hashes = {name: hashing.begin(name) for name in {CANONICAL, algorithm}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 from entrepot.digest import CANONICAL, Digest, require_match
@@ -19,19 +20,25 @@ from entrepot.store.spans import Spans
 from entrepot.store.threads import DiskThreads, wait_out
 
 WRITE_PIECE = 1024 * 1024
-SAVE_EVERY = 32 * 1024 * 1024
-SAVE_SECONDS = 5.0  # a slow download that is killed loses no more than that, and what waits in memory
 _FIRST_WAIT_SECONDS = 0.01
 _LONGEST_WAIT_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Often:
+    """After how many bytes, or seconds, it is time to save what came: what a kill or a power cut may cost."""
+
+    size: int = 32 * 1024 * 1024
+    seconds: float = 5.0
 
 
 class FilesystemPartials:
     """The partials of one folder."""
 
-    def __init__(self, folder: BlobFolder, threads: DiskThreads, *, save_every: int = SAVE_EVERY) -> None:
+    def __init__(self, folder: BlobFolder, threads: DiskThreads, often: Often) -> None:
         self._folder = folder
         self._threads = threads
-        self._save_every = save_every
+        self._often = often
 
     @asynccontextmanager
     async def open(self, digest: Digest, size: int) -> AsyncIterator[FilesystemPartial]:
@@ -39,7 +46,7 @@ class FilesystemPartials:
         files = await self._take(digest)
         try:
             claim = await self._threads.run(files.load, size)
-            partial = FilesystemPartial(files, self._threads, claim, save_every=self._save_every)
+            partial = FilesystemPartial(files, self._threads, claim, self._often)
         except BaseException:
             files.release()
             raise
@@ -72,7 +79,7 @@ class FilesystemPartials:
 class FilesystemPartial:
     """A partial in its files. All but the disk work happens on the event loop, so nothing here needs a lock."""
 
-    def __init__(self, files: PartialFiles, threads: DiskThreads, claim: Claim, *, save_every: int) -> None:
+    def __init__(self, files: PartialFiles, threads: DiskThreads, claim: Claim, often: Often) -> None:
         self.digest = files.digest
         self.size = claim.size
         self.validator = claim.validator
@@ -86,7 +93,7 @@ class FilesystemPartial:
         self._is_open, self._is_committed = True, False
         self._claimed = claim
         self._unsaved = 0
-        self._save_every = save_every
+        self._often = often
         self._saved_at = _now()
         self._saving: asyncio.Task[None] | None = None
         self._refused: Unavailable | None = None  # a claim could not be written
@@ -114,7 +121,7 @@ class FilesystemPartial:
                 room = self.size - gathering.end
                 gathering.add(piece[:room] if len(piece) > room else piece)
                 self._require_inside(start, gathering.end + max(0, len(piece) - room))
-                if gathering.size >= WRITE_PIECE or _now() >= written_at + SAVE_SECONDS:
+                if gathering.size >= WRITE_PIECE or _now() >= written_at + self._often.seconds:
                     await _ended(writing)
                     written_at = _now()
                     writing = self._begin(self._put(*gathering.take()))
@@ -176,10 +183,11 @@ class FilesystemPartial:
 
     async def _save_behind(self) -> None:
         """Save now and then while more comes in; who is much faster than the disk has to wait for it."""
-        while self._unsaved >= self._save_every and self._saving is not None:
+        while self._unsaved >= self._often.size and self._saving is not None:
             await asyncio.wait({self._saving})
-        is_due = self._unsaved >= self._save_every or _now() >= self._saved_at + SAVE_SECONDS
+        is_due = self._unsaved >= self._often.size or _now() >= self._saved_at + self._often.seconds
         if self._saving is None and self._unsaved and is_due:
+            self._unsaved, self._saved_at = 0, _now()
             self._saving = self._begin(self._save(self._claim()))
 
     def _claim(self) -> Claim:
@@ -187,7 +195,6 @@ class FilesystemPartial:
         return Claim(self.size, tuple(self._there.as_list()), hashed, states, self.validator)
 
     async def _save(self, claim: Claim) -> None:
-        self._unsaved, self._saved_at = 0, _now()
         try:
             if await self._sync():
                 await self._threads.run(self._files.claim, claim)

@@ -69,7 +69,7 @@ class DurableView:
         """
         if not names_survive:
             self._restore_entries(self._root)
-        for folder in ("blobs", "uploads", "quarantine"):
+        for folder in ("blobs", "uploads", "partials", "quarantine"):
             for path in [path for path in (self._root / folder).rglob("*") if path.is_file()]:
                 self._restore_content(path)
         for path in self._root.glob(f"{_DATABASE}-*"):
