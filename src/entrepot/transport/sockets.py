@@ -15,10 +15,10 @@ import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
-from entrepot import __version__
 from entrepot.errors import ParameterInvalid, SizeInvalid
 from entrepot.transport.base import Body, Request
 from entrepot.transport.connection_errors import shown, translated
+from entrepot.version import __version__
 
 Tls = Callable[[str], ssl.SSLContext | bool]
 Proxy = Callable[[str], str | None]
