@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from entrepot.errors import BlobUnknown, RegistryError
+from entrepot.errors import BlobUnknown
 from entrepot.metadata.sqlite import SqliteMetadata
 from entrepot.metadata.statistics import Statistics, count_everything
 from entrepot.repositories.local import LocalRegistry
@@ -18,37 +17,12 @@ from entrepot.server.call import Options
 from entrepot.server.metrics import Metrics
 from entrepot.store.memory import MemoryBlobStore
 from entrepot.testing.asgi import AsgiExchange
+from entrepot.testing.endpoints import FixedEndpoints, no_wait
 from entrepot.testing.repository_suite import RepositorySuite
 from entrepot.testing.repository_upload_suite import RequireEmpty
 from entrepot.testing.upload_suite import require_empty as require_empty_store
 from entrepot.transport.client import Transport
 from entrepot.transport.retry import RetryPolicy
-
-
-@dataclass(frozen=True)
-class Here:
-    """The only endpoint there is."""
-
-    base_url: str = "http://registry.test"
-    domain: str = "registry.test"
-    query: Mapping[str, str] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    def repository(self, name: str) -> str:
-        return name
-
-    def for_pull(self, domain: str, name: str, *, by_digest: bool = False) -> Sequence[Here]:
-        return [self]
-
-    def for_push(self, domain: str, name: str = "") -> Here:
-        return self
-
-    def other(self, endpoint: object, error: RegistryError) -> None:
-        return None
-
-
-async def no_wait(seconds: float) -> None:
-    """For retries that need not wait."""
 
 
 class TestRemoteRepository(RepositorySuite):
@@ -64,7 +38,7 @@ class TestRemoteRepository(RepositorySuite):
     async def registry(self, local: LocalRegistry) -> AsyncIterator[RemoteRegistry]:
         transport = Transport(
             AsgiExchange(RegistryApp(local, Options(), metrics=Metrics())),
-            Here(),
+            FixedEndpoints("http://registry.test"),
             lambda *_: None,
             retry=RetryPolicy(sleep=no_wait),
         )

@@ -45,6 +45,15 @@ class RemoteBlob:
     size: int
     source: Source = field(default_factory=Source)
 
+    @property
+    def validator(self) -> str | None:
+        """The ETag of what came last."""
+        return self.source.etag
+
+    def expect(self, validator: str | None) -> None:
+        """The ETag of the bytes that are there already."""
+        self.source.etag = validator
+
     def open(self, *, start: int = 0, end: int | None = None) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         return self._open(start, self.size if end is None else min(end, self.size), may_skip=True)
 

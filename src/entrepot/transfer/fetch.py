@@ -48,12 +48,16 @@ class BlobFetch:
     restarted: Callable[[], None]
     _todo: deque[tuple[int, int]] = field(default_factory=deque)
     _done: int = 0
+    _ranged: Ranged | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._ranged = self.blob if isinstance(self.blob, Ranged) else None
 
     async def run(self) -> Blob:
         """Holding a slot, fetch what is missing and commit. Raises DigestInvalid when the bytes are wrong."""
         was_begun = self.fetch.prefix() > 0 or bool(self.fetch.size and self.fetch.missing() != [(0, self.fetch.size)])
-        if was_begun and isinstance(self.blob, Ranged):
-            self.blob.expect(self.fetch.validator)
+        if was_begun and self._ranged is not None:
+            self._ranged.expect(self.fetch.validator)
         await self._fill()
         try:
             return await self.fetch.commit()
@@ -67,9 +71,9 @@ class BlobFetch:
 
     async def _fill(self) -> None:
         missing = self._missing()
-        if isinstance(self.blob, Ranged) and self._is_worth_parts(missing):
+        if self._ranged is not None and self._is_worth_parts(missing):
             try:
-                await self._in_parts(self.blob, missing)
+                await self._in_parts(self._ranged, missing)
                 return
             except Unsupported:
                 missing = self._missing()  # all in one stream then, also what is there in between
@@ -122,7 +126,7 @@ class BlobFetch:
             yield piece
 
     async def _note_validator(self) -> None:
-        validator = self.blob.validator if isinstance(self.blob, Ranged) else None
+        validator = self._ranged.validator if self._ranged is not None else None
         if validator is not None and validator != self.fetch.validator:
             await self.fetch.set_validator(validator)
 
