@@ -24,8 +24,9 @@ class Rules:
     """How a guarded registry behaves.
 
     ``users``: passwords by name; they may do everything. ``anonymous``: what nobody in particular may do.
-    ``denied``: repositories that nobody may write to. A token is good for ``lifetime_seconds``, which is announced, and
-    for ``uses`` requests, which is not. ``refresh_tokens``: a login that asks for one gets one.
+    ``denied``: repositories that nobody may write to; ``hidden``: that nobody may read either.
+    A token is good for ``lifetime_seconds``, which is announced, and for ``uses`` requests, which is not.
+    ``refresh_tokens``: a login that asks for one gets one.
     ``realm``: where clients are sent for tokens, if not to the registry itself.
     """
 
@@ -33,6 +34,7 @@ class Rules:
     users: Mapping[str, str] = field(default_factory=lambda: {"bob": "hunter2"})
     anonymous: frozenset[str] = frozenset()
     denied: frozenset[str] = frozenset()
+    hidden: frozenset[str] = frozenset()
     lifetime_seconds: float = 300
     uses: int | None = None
     refresh_tokens: bool = False
@@ -108,6 +110,8 @@ class TokenGuard:
         return answer
 
     def _allowed(self, scope: Scope, user: str | None) -> frozenset[str]:
+        if scope.name in self.rules.hidden:
+            return frozenset()
         allowed = scope.actions if user is not None else scope.actions & self.rules.anonymous
         return allowed & {"pull"} if scope.name in self.rules.denied else allowed
 
