@@ -14,6 +14,7 @@ import click
 
 from entrepot.cli.local import root_option
 from entrepot.cli.output import print_warning
+from entrepot.cli.progress import Progress
 from entrepot.client import Access, Client, only
 from entrepot.errors import ParameterInvalid
 from entrepot.platforms import Platform, host_platform
@@ -64,7 +65,7 @@ class Reach:
         return Access(
             environment=os.environ,
             listener=listener,
-            warn=print_warning,
+            warn=listener.warn if isinstance(listener, Progress) else print_warning,
             attempts=retries + 1,
             parallel=self.parallel,
             **given,

@@ -23,6 +23,7 @@ import click
 from entrepot.cli.progress_plain import JsonDisplay, PlainDisplay
 from entrepot.cli.progress_tty import TerminalDisplay
 from entrepot.cli.progress_words import Verb
+from entrepot.cli.tables import plain_cell
 from entrepot.progress import Event
 
 Mode = Literal["auto", "tty", "plain", "json", "none"]
@@ -73,6 +74,10 @@ class Progress:
             return
         with self._lock:
             self._display.message(line)
+
+    def warn(self, message: str) -> None:
+        """Print a warning, as ``print_warning`` does where there is no picture."""
+        self.message(f"Warning: {plain_cell(message)}")
 
     def say(self, line: str) -> None:
         """Print a line of the result to stdout, below the layers so far; those that follow begin anew below it."""

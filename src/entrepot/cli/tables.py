@@ -19,10 +19,7 @@ def format_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def align(text: str) -> str:
     """``text`` with the tabs in each of its lines replaced by blanks, so that columns stand below each other."""
-    lines = text.split("\n")
-    tail = lines.pop()  # "" behind the last newline
-    aligned = align_lines([line.split("\t") for line in lines])
-    return aligned + tail
+    return align_lines([line.split("\t") for line in text.split("\n")])[:-1]
 
 
 def align_lines(lines: Sequence[Sequence[str]]) -> str:

@@ -373,6 +373,12 @@ def test_show_json_leaves_stdout_alone(capsys: pytest.CaptureFixture[str]) -> No
     assert json.loads(captured.err)["state"] == "done"
 
 
+def test_warn_prints_a_harmless_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_for("plain", "pull") as progress:
+        progress.warn("no helper \x1b[2J")
+    assert capsys.readouterr() == ("", "Warning: no helper ?[2J\n")
+
+
 class Ticking:
     """A display that lets its test know that it was asked to draw."""
 
