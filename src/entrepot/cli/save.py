@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 import click
 
+from entrepot.cli.completion import complete_image
 from entrepot.cli.local import root_option
 from entrepot.cli.network import Reach
 from entrepot.cli.output import print_error
@@ -24,7 +25,7 @@ _BUFFER = 1024 * 1024
 
 
 @click.command(short_help="Put images into an archive.")
-@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, shell_complete=complete_image)
 @click.option(
     "-o",
     "--output",
