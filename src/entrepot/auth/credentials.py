@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ ENVIRONMENT_VARIABLE = "DOCKER_AUTH_CONFIG"
 class CredentialStore:
     """The logins of one user. All methods block: they read files and run credential helpers.
 
+    Several threads may look for logins at a time.
     Looked through in this order: ``DOCKER_AUTH_CONFIG``; the helper in ``credHelpers``, the one in ``credsStore``, and
     ``auths`` of docker's ``config.json``; the same of podman's ``auth.json``. ``authfile`` stands for all of them.
     """
@@ -43,6 +45,8 @@ class CredentialStore:
         self._warn = warn
         self._warned: set[str] = set()
         self._authfile = authfile
+        self._asking = threading.Lock()
+        self._answers: dict[tuple[str, str], Credentials | None] = {}  # of helpers
 
     def find(self, domain: str, path: str = "") -> Credentials | None:
         """The login for a repository ``path`` of the registry ``domain``, or for the registry; None for nobody."""
@@ -58,6 +62,7 @@ class CredentialStore:
         Raises ConfigInvalid when the file cannot be understood, and CredentialHelperFailed.
         """
         key = server_key(domain)
+        self._answers.clear()
         with changing(self.file) as settings:
             entries = settings.setdefault("auths", {})
             if not isinstance(entries, dict):
@@ -76,6 +81,7 @@ class CredentialStore:
         """Forget a login; whether there was one. Raises ConfigInvalid and CredentialHelperFailed."""
         if not self.file.exists():
             return False
+        self._answers.clear()
         with changing(self.file) as settings:
             helper = self._helper(settings, domain)
             was_kept = helper is not None and helper.get(server_key(domain)) is not None
@@ -140,15 +146,19 @@ class CredentialStore:
             return {}
 
     def _from_helpers(self, settings: dict[str, Any], domain: str) -> Credentials | None:
-        for name in helper_names(settings, domain):
-            try:
-                found = CredentialHelper(name, self._environment).get(server_key(domain))
-            except CredentialHelperFailed as error:
-                self._warn_once(error.message)
-                continue
-            if found is not None:
-                return found
-        return None
+        answers = (self._ask_helper(name, server_key(domain)) for name in helper_names(settings, domain))
+        return next((found for found in answers if found is not None), None)
+
+    def _ask_helper(self, name: str, server: str) -> Credentials | None:
+        """Once for each registry: a run over many repositories is not to ask its user for permission each time."""
+        with self._asking:
+            if (name, server) not in self._answers:
+                try:
+                    self._answers[name, server] = CredentialHelper(name, self._environment).get(server)
+                except CredentialHelperFailed as error:
+                    self._answers[name, server] = None
+                    self._warn_once(error.message)
+            return self._answers[name, server]
 
     def _from_entries(
         self, settings: dict[str, Any], source: str, domain: str, path: str, *, any_path: bool

@@ -74,6 +74,7 @@ class Authorizer:
         self._basic: str | None = None
         self._tokens: dict[frozenset[Scope], _Token] = {}
         self._refresh_tokens: dict[TokenService, Secret] = {}
+        self._without_refresh: set[TokenService] = set()
 
     def header(self, scopes: frozenset[Scope]) -> str | None:
         """What to send for ``scopes`` now, as far as it is known; None sends the request without."""
@@ -152,18 +153,19 @@ class Authorizer:
             require_secret_transport(self._endpoint)  # a token is as good as a password
         _require_allowed(service, self._endpoint, self._allow_realm, with_credentials=credentials is not None)
         refresh_token = self._refresh_tokens.get(service) or (credentials.identity_token if credentials else None)
-        if refresh_token is not None:
+        if refresh_token is not None and service not in self._without_refresh:
             response = yield service.post(scopes, refresh_token)
             if response.status == 200:
                 return self._kept(service, read_grant(response, service.host))
-            self._refresh_tokens.pop(service, None)
             if response.status not in _NO_REFRESH or credentials is None or not credentials.password:
                 raise read_refusal(response, service.host, with_credentials=True)
+            self._without_refresh.add(service)
         grant = yield from _ask_with_password(service, scopes, credentials)
         return self._kept(service, grant)
 
     def _kept(self, service: TokenService, grant: Grant) -> Grant:
-        if grant.refresh_token is not None and self.credentials is not None:
+        is_usable = self.credentials is not None and service not in self._without_refresh
+        if grant.refresh_token is not None and is_usable:
             self._refresh_tokens[service] = grant.refresh_token
         return grant
 

@@ -5,6 +5,7 @@ import json
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +219,20 @@ class TestFind:
         [warning] = home.warnings
         assert warning.startswith("DOCKER_AUTH_CONFIG is not valid JSON")
         assert "hunter2" not in warning
+
+    def test_find_logins_of_many_repositories_asks_the_helper_once(
+        self, home: Home, helpers: Path, write_helper: WriteHelper
+    ) -> None:
+        write_helper("keep")
+        home.write(home.config, credsStore="keep")
+        store = home.store()
+        with ThreadPoolExecutor(8) as threads:
+            assert list(threads.map(lambda number: store.find(HOST, f"app{number}"), range(20))) == [None] * 20
+        assert (helpers / "calls").read_text() == f"get {HOST}\n"
+        store.save(HOST, BOB)
+        assert store.find(HOST) == BOB
+        store.erase(HOST)
+        assert store.find(HOST) is None
 
 
 class TestSave:

@@ -324,6 +324,13 @@ class TestRefreshTokens:
         assert [request.method for request in service.asked] == ["POST", "GET"]
         assert dict(service.asked[1].headers) == {"authorization": basic(BOB)}
 
+    def test_challenged_after_an_identity_token_was_refused_does_not_try_it_again(self) -> None:
+        service = TokenService(answer(404), answer(token="A"), answer(token="B"))
+        subject = authorizer(Credentials("bob", Secret("hunter2"), Secret("identity-token")))
+        for header in (None, "Bearer A"):
+            service.drive(subject.challenged(BEARER, PULL, sent=header))
+        assert [request.method for request in service.asked] == ["POST", "GET", "GET"]
+
     def test_challenged_with_a_refused_identity_token_and_no_password_is_refused(self) -> None:
         with pytest.raises(Unauthenticated, match=r"^unauthorized: incorrect username or password$"):
             TokenService(answer(401)).drive(authorizer(BOB_S_TOKEN).challenged(BEARER, PULL, sent=None))
@@ -338,7 +345,8 @@ class TestRefreshTokens:
 
     def test_challenged_after_a_refresh_token_was_refused_forgets_it(self) -> None:
         subject = authorizer(BOB)
-        service = TokenService(answer(token="A", refresh_token="R"), answer(401), answer(token="B"), answer(token="C"))
+        got = answer(token="B", refresh_token="R2")
+        service = TokenService(answer(token="A", refresh_token="R"), answer(401), got, answer(token="C"))
         for header in (None, "Bearer A", "Bearer B"):
             service.drive(subject.challenged(BEARER, PULL, sent=header))
         assert [request.method for request in service.asked] == ["GET", "POST", "GET", "GET"]
