@@ -154,7 +154,7 @@ class PartialFiles:
     def place(self, canonical: Digest) -> str:
         """Make the synced bytes a blob; return its location."""
         location = self._folder.place_file(self._data, canonical)
-        self._claim.unlink(missing_ok=True)
+        _remove(self._folder, self.digest)  # the bytes too: renaming a file onto another name of its own does nothing
         return location
 
     def keep(self, claim: Claim) -> None:
