@@ -16,6 +16,6 @@ def format_rows(form: str, rows: Iterable[Mapping[str, Any]], headers: Mapping[s
 
 
 def render(form: str, value: Any) -> str:
-    """What a template prints for one value. Raises TemplateInvalid."""
-    text: str = importlib.import_module(_TEMPLATES).Template(form).render(value)
+    """What a template prints for one document. See ``templates.format_document``."""
+    text: str = importlib.import_module(_TEMPLATES).format_document(form, value)
     return text

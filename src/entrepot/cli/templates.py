@@ -27,9 +27,19 @@ from entrepot.cli.templates_parse import (
     parse,
 )
 from entrepot.cli.templates_syntax import TemplateInvalid
-from entrepot.cli.templates_values import Record, ValueRefused, as_json, field_of, is_absent, is_true, kind_of, show
+from entrepot.cli.templates_values import (
+    OpenRecord,
+    Record,
+    ValueRefused,
+    as_json,
+    field_of,
+    is_absent,
+    is_true,
+    kind_of,
+    show,
+)
 
-__all__ = ["Record", "Template", "TemplateInvalid", "as_json", "format_rows"]
+__all__ = ["Record", "Template", "TemplateInvalid", "as_json", "format_document", "format_rows"]
 
 MAX_OUTPUT = 64 * 1024 * 1024  # characters of one rendering
 MAX_STEPS = 10_000_000  # turns of loops in one rendering
@@ -55,6 +65,19 @@ class Template:
         except RecursionError:
             raise TemplateInvalid(":1: the value is nested too deeply") from None
         return text.encode("utf-8", "replace").decode("utf-8") if not text.isascii() else text
+
+
+def format_document(form: str, document: Mapping[str, Any]) -> str:
+    """What ``inspect --format`` prints of one document. Raises TemplateInvalid, also for a field it does not have."""
+    parts = {name: OpenRecord(part) if _is_struct(name, part) else part for name, part in document.items()}
+    return Template(form).render(Record(parts))
+
+
+_STRUCTS = {"Config", "Descriptor", "GraphDriver", "Metadata", "RootFS"}  # of docker's image; other objects are maps
+
+
+def _is_struct(name: str, part: object) -> bool:
+    return name in _STRUCTS and isinstance(part, dict)
 
 
 def format_rows(form: str, rows: Iterable[Mapping[str, Any]], headers: Mapping[str, str]) -> Iterator[str]:

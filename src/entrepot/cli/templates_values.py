@@ -17,13 +17,17 @@ class Record(dict[str, Any]):
     """What Go has as a struct: asking for a field it does not have is an error, not ``<no value>``."""
 
 
+class OpenRecord(Record):
+    """A record some of whose fields may be absent, as those that docker leaves out of JSON when they are not set."""
+
+
 class ValueRefused(Exception):
     """A value that cannot be used as the template asks; becomes a TemplateInvalid that says where."""
 
 
 def field_of(value: Any, name: str) -> Any:
     """``value.name``. Raises ValueRefused."""
-    if isinstance(value, Record) and name not in value:
+    if isinstance(value, Record) and not isinstance(value, OpenRecord) and name not in value:
         raise ValueRefused(f"no field {name}; there is {', '.join(value)}")
     if isinstance(value, Mapping):
         return value[name]
@@ -34,7 +38,8 @@ def field_of(value: Any, name: str) -> Any:
 
 def is_absent(value: Any, name: str) -> bool:
     """Whether ``value`` is a map without that key; whatever is asked of it then is ``<no value>``."""
-    return isinstance(value, Mapping) and not isinstance(value, Record) and name not in value
+    is_open = isinstance(value, Mapping) and (isinstance(value, OpenRecord) or not isinstance(value, Record))
+    return is_open and name not in value
 
 
 def is_true(value: Any) -> bool:

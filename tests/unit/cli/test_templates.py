@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from entrepot.cli import templates
-from entrepot.cli.templates import Record, Template, TemplateInvalid, format_rows
+from entrepot.cli.templates import Record, Template, TemplateInvalid, format_document, format_rows
 
 VALUE: dict[str, Any] = {
     "ID": "sha256:abc",
@@ -246,6 +247,28 @@ def test_render_value_nested_too_deeply_is_refused(source: str) -> None:
 
 def test_render_half_a_surrogate_can_be_written_as_utf8() -> None:
     assert render("{{.}}", "a\ud800b") == "a?b"
+
+
+DOCUMENT = {"Id": "sha256:a", "Config": {"User": "", "Env": ["A=1"]}, "RootFS": {"Type": "layers", "Layers": ["b"]}}
+
+
+@pytest.mark.parametrize(
+    ("form", "output"),
+    [
+        ("{{.Id}}", "sha256:a"),
+        ("{{json .Config}}", '{"User":"","Env":["A=1"]}'),
+        ("{{.RootFS}}", "{layers [b]}"),
+        ("{{.Config.Healthcheck}}", "<no value>"),
+        ("{{json .}}", json.dumps(DOCUMENT, separators=(",", ":"))),
+    ],
+)
+def test_format_document_has_fields_in_their_order(form: str, output: str) -> None:
+    assert format_document(form, DOCUMENT) == output
+
+
+def test_format_document_with_an_unknown_field_names_those_there_are() -> None:
+    with pytest.raises(TemplateInvalid, match="no field ID; there is Id, Config, RootFS"):
+        format_document("{{.ID}}", DOCUMENT)
 
 
 ROWS = [
