@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from entrepot.cli.local import on_store, root_option, short_id
 from entrepot.cli.tables import format_table
 from entrepot.image_store.filters import LIST_FILTERS, Filters
 from entrepot.image_store.listing import ImageRow
+from entrepot.image_store.selection import list_at_once
+from entrepot.platforms import host_platform
 
 HEADERS = {
     "Repository": "REPOSITORY",
@@ -74,9 +77,14 @@ def images(
         filters = filters.with_reference(name)
     with_digests = digests or "Digest" in form or form == "json"
     with without_collection():
-        rows = on_store(root, lambda store: store.list_images(filters, digests=with_digests))
+        rows = _rows(root, filters, digests=with_digests)
         text = View(trunc=not no_trunc, now=datetime.now(UTC)).text(rows, quiet=quiet, digests=digests, form=form)
     click.echo(text, nl=False)
+
+
+def _rows(root: Path, filters: Filters, *, digests: bool) -> list[ImageRow]:
+    rows = list_at_once(root, filters, host_platform(), time.time(), digests=digests)
+    return on_store(root, lambda store: store.list_images(filters, digests=digests)) if rows is None else rows
 
 
 @contextmanager

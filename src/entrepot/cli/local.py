@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
+import importlib
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from entrepot.folders import default_root
-from entrepot.image_store.opening import open_image_store
-from entrepot.image_store.store import ImageStore
+
+if TYPE_CHECKING:
+    from entrepot.image_store.store import ImageStore
 
 T = TypeVar("T")
 
+_OPENING = "entrepot.image_store.opening"  # with asyncio 100 ms, which `entrepot images` can do without
 _SHORT_ID = 12  # hex digits
 
 
@@ -37,6 +39,9 @@ def _root(_: click.Context, __: click.Parameter, value: Path | None) -> Path:
 
 def on_store(root: Path, work: Callable[[ImageStore], Awaitable[T]]) -> T:
     """Open the store, do the work, close it."""
+    import asyncio
+
+    open_image_store = importlib.import_module(_OPENING).open_image_store
 
     async def run() -> T:
         async with open_image_store(root) as store:

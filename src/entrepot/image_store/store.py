@@ -16,15 +16,15 @@ from entrepot.digest import Digest
 from entrepot.errors import Corrupt, Invalid, NameInvalid, ParameterInvalid, RegistryError
 from entrepot.image import parse_config
 from entrepot.image_store import documents, pruning, usage
-from entrepot.image_store import filters as filtering
 from entrepot.image_store import removal as removing
 from entrepot.image_store.catalogue import KeptManifest
 from entrepot.image_store.documents import HistoryRow
 from entrepot.image_store.filters import Filters
-from entrepot.image_store.listing import ImageRow, Library, newest_first, read_library, rows_of, seconds_of
+from entrepot.image_store.listing import ImageRow, Library, read_library
 from entrepot.image_store.lookup import Found, ImageRecord, locate, locate_in, no_such_image, record_of
 from entrepot.image_store.pruning import Pruned
 from entrepot.image_store.removal import Removal
+from entrepot.image_store.selection import select_rows
 from entrepot.image_store.usage import Usage
 from entrepot.metadata import images, layers, origins
 from entrepot.metadata.base import Metadata
@@ -70,11 +70,7 @@ class ImageStore:
 
         Raises ParameterInvalid, and ManifestUnknown for an image that a filter names.
         """
-        filters = filters or Filters()
-        library = await self.library()
-        moments = {name: await self._made_at(name, library) for name in filters.neighbours}
-        kept = filtering.apply(filters, library.images, created_at=moments.__getitem__, now=self._clock())
-        return [row for image in newest_first(kept) for row in rows_of(image, digests=digests)]
+        return select_rows(await self.library(), filters or Filters(), self.platform, self._clock(), digests=digests)
 
     async def library(self) -> Library:
         """Every image with what is known of it."""
@@ -109,11 +105,6 @@ class ImageStore:
             raise Corrupt(f"{digest} of {kept.repository} is not here, or too large to be read", digest=digest)
         async with self._store.open(blob) as pieces:
             return b"".join([piece async for piece in pieces])
-
-    async def _made_at(self, name: str, library: Library) -> float:
-        record = await self.resolve(name)
-        image = library.by_id().get(record.id)
-        return image.created_at if image else seconds_of(None)
 
     async def tag(self, source: str, target: str) -> None:
         """Give what ``source`` names another name. Raises ManifestUnknown, Invalid."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from entrepot.errors import Corrupt, Unavailable
-from entrepot.metadata.plain_sqlite import translated
+from entrepot.metadata.sqlite_connection import translated
 
 HEAD = "0002"
 _SCRIPTS = Path(__file__).parent / "migrations"
@@ -34,6 +34,12 @@ def upgrade_sqlite(path: Path) -> None:
         if current != HEAD:
             _run_migrations(path)
         _keep_a_log(path)
+
+
+def is_current(path: Path) -> bool:
+    """Whether the file is there with the tables this version needs. Raises Corrupt when it is no database."""
+    with _naming(path), translated():
+        return _revision(path) == HEAD
 
 
 def _keep_a_log(path: Path) -> None:

@@ -17,30 +17,21 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from entrepot.errors import Corrupt, DatabaseBusy, StorageFull, Unavailable
-from entrepot.metadata.base import Operation, Row, Statement
+from entrepot.errors import Unavailable
+from entrepot.metadata.base import Operation
+from entrepot.metadata.sqlite_connection import Compile, connect, drive, translated
 
-BUSY_SECONDS = 30.0
 MOST_IN_ONE_TRANSACTION = 64
-
-_PRAGMAS = (
-    "PRAGMA journal_mode = WAL",
-    "PRAGMA synchronous = FULL",
-    "PRAGMA foreign_keys = ON",
-    "PRAGMA cache_size = -8192",  # KiB
-    "PRAGMA temp_store = MEMORY",
-)
 
 T = TypeVar("T")
 Commit = Callable[[sqlite3.Connection], None]
-Compile = Callable[[Any, Mapping[str, Any]], tuple[str, Sequence[Any]]]
 
 
 def commit(connection: sqlite3.Connection) -> None:
@@ -86,17 +77,7 @@ class PlainSqliteMetadata:
         return writer
 
     def _connect(self) -> sqlite3.Connection:
-        with translated():
-            connection = sqlite3.connect(
-                self._path,
-                timeout=BUSY_SECONDS,
-                isolation_level=None,  # we say BEGIN ourselves
-                check_same_thread=False,
-                cached_statements=256,
-            )
-            for pragma in _PRAGMAS:
-                connection.execute(pragma)
-            return connection
+        return connect(self._path)
 
     async def read(self, operation: Operation[T]) -> T:
         return self._drive(self._reader, operation)
@@ -111,6 +92,7 @@ class PlainSqliteMetadata:
 
     async def write(self, operation: Operation[T], *, durable: bool = True) -> T:
         if self._writer is None:
+            self._require_same_file()
             self._writer = self._begin_writing()
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._jobs.put(_Job(operation, durable, done))
@@ -141,22 +123,7 @@ class PlainSqliteMetadata:
             self._much_reader.close()
 
     def _drive(self, connection: sqlite3.Connection, operation: Operation[T]) -> T:
-        with translated():
-            try:
-                statement = next(operation)
-                while True:
-                    statement = operation.send(self._execute(connection, statement))
-            except StopIteration as stop:
-                result: T = stop.value
-                return result
-
-    def _execute(self, connection: sqlite3.Connection, statement: Statement) -> list[Row]:
-        text, values = statement
-        if isinstance(text, str):
-            return connection.execute(text, values).fetchall()
-        if self._compile is None:
-            raise TypeError(f"expected SQL text, got {type(text).__name__}: open the database with SqliteMetadata")
-        return connection.execute(*self._compile(text, values)).fetchall()
+        return drive(connection, operation, self._compile)
 
     def _write_all(self, connection: sqlite3.Connection) -> None:
         with closing(connection):
@@ -241,26 +208,3 @@ def _locked(fd: int) -> Iterator[None]:
         yield
     finally:
         fcntl.flock(fd, fcntl.LOCK_UN)
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Let SQLite's errors out as ours."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        raise _translate(error) from error
-
-
-def _translate(error: sqlite3.DatabaseError) -> Exception:
-    exact = getattr(error, "sqlite_errorcode", 0)
-    code = exact & 0xFF
-    if code == sqlite3.SQLITE_FULL or exact == sqlite3.SQLITE_IOERR_SHMSIZE:
-        return StorageFull("no space left to record this; free some space and try again", database=str(error))
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL):
-        return DatabaseBusy(f"the database was busy for {BUSY_SECONDS:.0f} seconds", database=str(error))
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return Corrupt(f"the database is damaged: {error}", database=str(error))
-    if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
-        return Unavailable(f"the database cannot be read or written: {error}", database=str(error))
-    return error

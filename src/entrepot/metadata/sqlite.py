@@ -5,14 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from entrepot.metadata.compiled import Compiler
-from entrepot.metadata.plain_sqlite import (
-    BUSY_SECONDS,
-    MOST_IN_ONE_TRANSACTION,
-    Commit,
-    PlainSqliteMetadata,
-    commit,
-    translated,
-)
+from entrepot.metadata.plain_sqlite import MOST_IN_ONE_TRANSACTION, Commit, PlainSqliteMetadata, commit
+from entrepot.metadata.sqlite_connection import BUSY_SECONDS, translated
 
 __all__ = ["BUSY_SECONDS", "MOST_IN_ONE_TRANSACTION", "Commit", "SqliteMetadata", "commit", "translated"]
 

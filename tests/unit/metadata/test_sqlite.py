@@ -20,7 +20,7 @@ from entrepot.errors import (
     StorageFull,
     Unavailable,
 )
-from entrepot.metadata import blobs, sqlite, uploads
+from entrepot.metadata import blobs, sqlite, sqlite_connection, uploads
 from entrepot.metadata.base import Operation
 from entrepot.metadata.sqlite import MOST_IN_ONE_TRANSACTION, SqliteMetadata
 from entrepot.metadata.statistics import count_everything
@@ -157,7 +157,7 @@ async def test_database_that_may_not_grow_is_full_and_works_again_when_it_may(
 async def test_database_that_another_program_holds_is_busy(
     database: Path, plan: FaultPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(sqlite_connection, "BUSY_SECONDS", 0.05)
     metadata = SqliteMetadata(database)
     with closing(sqlite3.connect(database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")

@@ -1,0 +1,85 @@
+"""One connection to a SQLite file, and operations run on it; what ``entrepot images`` needs, and not much more."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from entrepot.errors import Corrupt, DatabaseBusy, StorageFull, Unavailable
+from entrepot.metadata.base import Operation, Row, Statement
+
+BUSY_SECONDS = 30.0
+
+_PRAGMAS = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA cache_size = -8192",  # KiB
+    "PRAGMA temp_store = MEMORY",
+)
+
+T = TypeVar("T")
+Compile = Callable[[Any, Mapping[str, Any]], tuple[str, Sequence[Any]]]
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open a database that is there. Raises what ``translated`` does."""
+    with translated():
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=rw",  # never makes a new, empty file
+            uri=True,
+            timeout=BUSY_SECONDS,
+            isolation_level=None,  # we say BEGIN ourselves
+            check_same_thread=False,
+            cached_statements=256,
+        )
+        for pragma in _PRAGMAS:
+            connection.execute(pragma)
+        return connection
+
+
+def drive(connection: sqlite3.Connection, operation: Operation[T], compile: Compile | None = None) -> T:
+    """Run an operation. Statements that are no text go through ``compile``; without it they are a TypeError."""
+    with translated():
+        try:
+            statement = next(operation)
+            while True:
+                statement = operation.send(_execute(connection, statement, compile))
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+
+def _execute(connection: sqlite3.Connection, statement: Statement, compile: Compile | None) -> list[Row]:
+    text, values = statement
+    if isinstance(text, str):
+        return connection.execute(text, values).fetchall()
+    if compile is None:
+        raise TypeError(f"expected SQL text, got {type(text).__name__}: open the database with SqliteMetadata")
+    return connection.execute(*compile(text, values)).fetchall()
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Let SQLite's errors out as ours."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise _translate(error) from error
+
+
+def _translate(error: sqlite3.DatabaseError) -> Exception:
+    exact = getattr(error, "sqlite_errorcode", 0)
+    code = exact & 0xFF
+    if code == sqlite3.SQLITE_FULL or exact == sqlite3.SQLITE_IOERR_SHMSIZE:
+        return StorageFull("no space left to record this; free some space and try again", database=str(error))
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL):
+        return DatabaseBusy(f"the database was busy for {BUSY_SECONDS:.0f} seconds", database=str(error))
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return Corrupt(f"the database is damaged: {error}", database=str(error))
+    if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+        return Unavailable(f"the database cannot be read or written: {error}", database=str(error))
+    return error
