@@ -32,7 +32,7 @@ from entrepot.repositories.remote_referrers import RemoteReferrers
 from entrepot.repositories.remote_uploads import RemoteUploads
 from entrepot.transport.base import Body
 from entrepot.transport.client import Answer, Call, Transport
-from entrepot.transport.redirects import beside
+from entrepot.transport.redirects import beside, require_path
 from entrepot.wire import routes
 from entrepot.wire.headers import media_type
 from entrepot.wire.responses import parse_link_next
@@ -273,7 +273,7 @@ class _ManifestPush:
 
 async def _list_page(transport: Transport, call: Call, field: str, last: str, limit: int) -> Page:
     if last.startswith(_NEXT):
-        call = replace(call, url=last.removeprefix(_NEXT))
+        call = replace(call, url=require_path(last.removeprefix(_NEXT)))
     else:
         call = replace(call, query={"n": str(limit), **({"last": last} if last else {})})
     answer, content = await transport.read(call, limit=MAX_LISTING)

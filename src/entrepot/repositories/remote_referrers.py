@@ -7,6 +7,7 @@ maintain.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Protocol
 
 from entrepot.digest import Digest, require_digest
@@ -15,10 +16,11 @@ from entrepot.manifest import OCI_INDEX, OCI_MANIFEST, Manifest, StoredManifest,
 from entrepot.reference import Tag
 from entrepot.repositories.base import Page, PushedManifest
 from entrepot.transport.client import Answer, Call
-from entrepot.transport.redirects import beside
+from entrepot.transport.redirects import beside, require_path
 from entrepot.wire import routes
 from entrepot.wire.responses import parse_link_next
 
+_NOT_IN_TAGS = re.compile(r"[^a-zA-Z0-9_.-]")
 _NO_API = (NotFound, Unsupported)  # what registries answer that know no referrers
 
 
@@ -37,7 +39,7 @@ class Remote(Protocol):
 def fallback_tag(subject: str) -> Tag:
     """The tag below which the referrers of ``subject`` are found."""
     algorithm, _, encoded = subject.partition(":")
-    return Tag.parse(f"{algorithm[:32]}-{encoded[:64]}")
+    return Tag.parse(_NOT_IN_TAGS.sub("-", f"{algorithm[:32]}-{encoded[:64]}"))
 
 
 class RemoteReferrers:
@@ -53,7 +55,7 @@ class RemoteReferrers:
             "GET", lambda name: routes.referrers_path(name, subject), absent=NotFound, query=query, pull=True
         )
         if last:
-            call = self._repository.call("GET", call.path, absent=NotFound, url=last)
+            call = self._repository.call("GET", call.path, absent=NotFound, url=require_path(last))
         try:
             answer, document = await self._repository.open_listing(call)
         except _NO_API:

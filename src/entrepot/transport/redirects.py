@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from entrepot.auth.realm import is_loopback, is_private
-from entrepot.errors import AccessDenied
+from entrepot.errors import AccessDenied, ParameterInvalid
 from entrepot.transport.base import Request
 
 MOST_REDIRECTS = 8
@@ -56,6 +56,13 @@ def beside(base: str, address: str) -> str:
     if new.hostname != old.hostname:
         raise _refused(old, new, "the next page of a list has to be on the same host")
     return new._replace(scheme="", netloc="", fragment="").geturl()
+
+
+def require_path(address: str) -> str:
+    """``address`` if it is what ``beside`` gives; it may have been in other hands since. Raises ParameterInvalid."""
+    if address.startswith("/") and not address.startswith("//") and address.isprintable():
+        return address
+    raise ParameterInvalid(f"expected where a list goes on, got {address[:80]!r}", value=address[:80])
 
 
 def public(headers: Mapping[str, str]) -> dict[str, str]:
