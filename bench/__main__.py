@@ -21,6 +21,7 @@ from bench.runner import Result, run_measure
 from bench.seed import Seeds
 from bench.servers import Distribution, Entrepot, Nginx
 from bench.site import DEFAULT, ENTREPOT, FULL, NGINX, SPARSE, Settings, Site
+from bench.transfers import TRANSFERS
 
 ROUNDS, QUICK_ROUNDS = 5, 1
 SECONDS, QUICK_SECONDS = 2, 1
@@ -125,7 +126,11 @@ def _processor() -> str:
 def _print(environment: dict[str, Any], results: list[Result]) -> None:
     for key, value in environment.items():
         print(f"{key}: {value}")
-    print(f"\n{report.summary(results)}\n\n{report.details(results)}")
+    servers = [result for result in results if result.measure not in TRANSFERS]
+    clients = [result for result in results if result.measure in TRANSFERS]
+    for table, rows in ((report.summary, servers), (report.clients, clients), (report.details, results)):
+        if rows:
+            print(f"\n{table(rows)}")
     if text := report.notes(results):
         print(f"\n{text}")
 

@@ -45,6 +45,11 @@ def share_of(contender: str, share: float) -> Goal:
     return _compared(f">= {share:.0%} of {contender}", contender, lambda own, other: own.value >= share * other.value)
 
 
+def within(contender: str, factor: float) -> Goal:
+    """At most ``factor`` times the contender's value, where less is better."""
+    return _compared(f"<= {factor:g}x {contender}", contender, lambda own, other: own.value <= factor * other.value)
+
+
 def cpu_per_gb_within(contender: str) -> Goal:
     """No more CPU per gigabyte than the contender."""
 

@@ -8,8 +8,9 @@ from bench.measure import Measure
 from bench.pushes import PUSHES
 from bench.reads import READS
 from bench.scale import SCALE
+from bench.transfers import TRANSFERS
 
-MEASURES = [*READS, *PUSHES, *SCALE]
+MEASURES = [*READS, *PUSHES, *SCALE, *TRANSFERS]
 
 
 def select(patterns: list[str], *, quick: bool) -> list[Measure]:

@@ -11,6 +11,7 @@ from typing import Any
 from bench.content import MIB
 from bench.goals import Medians
 from bench.measure import Unit
+from bench.programs import PROGRAMS
 from bench.runner import Result, Sample
 from bench.site import DEFAULT, DISK, NGINX, SPARSE, TUNED
 
@@ -18,6 +19,7 @@ ABSENT = "-"
 _VERDICTS = {True: "yes", False: "NO", None: ABSENT}
 _COLUMNS = ("measure", "unit", "entrepot", "distribution", "GOGC=800", "nginx", "other")
 _RATIOS = ("x distr.", "x tuned", "x nginx", "x other", "must reach", "reached")
+_CLIENTS = tuple(PROGRAMS)
 _USAGE = ("measure", "contender", "median", "min to max", "p50 ms", "p99 ms", "CPU s/1000 req", "CPU s/GB")
 _MEMORY = ("RSS MiB", "peak MiB")
 
@@ -25,6 +27,25 @@ _MEMORY = ("RSS MiB", "peak MiB")
 def summary(results: Iterable[Result]) -> str:
     """One row per measure: medians, ratios (above 1 entrepot is faster), the goal and whether it was reached."""
     return _table((*_COLUMNS, *_RATIOS), [_summary_row(result) for result in results])
+
+
+def clients(results: Iterable[Result]) -> str:
+    """One row per measure of the client, beside other clients; ratios as in ``summary``."""
+    header = ("measure", "unit", *_CLIENTS, *(f"x {name}" for name in _CLIENTS[1:]), "must reach", "reached")
+    return _table(header, [_client_row(result) for result in results])
+
+
+def _client_row(result: Result) -> list[str]:
+    measure, medians = result.measure, result.medians()
+    found = [medians.get(name) for name in _CLIENTS]
+    return [
+        measure.title,
+        measure.unit.name,
+        *(_value(measure.unit, each) for each in found),
+        *(_ratio(measure.unit, found[0], other) for other in found[1:]),
+        measure.goal.text or ABSENT,
+        _VERDICTS[result.reached()],
+    ]
 
 
 def details(results: Iterable[Result]) -> str:

@@ -90,7 +90,10 @@ def take_sample(site: Site, measure: Measure, name: str) -> Sample:
     server = site.running(name) if measure.observed else None
     if server is None:
         load = measure.run(site, name)
-        return Sample(measure.unit.value(load), load)
+        peak = load.extra.get("peak_rss")
+        return Sample(
+            measure.unit.value(load), load, load.extra.get("cpu_seconds"), peak_rss=None if peak is None else int(peak)
+        )
     procstat.reset_peak(server.pid)
     before = procstat.cpu_seconds(server.pid)
     load = measure.run(site, name)

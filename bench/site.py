@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Self
 
 from bench.client import connected
 from bench.content import KIB, Blob, Manifest, image_manifest, unique_blob
+from bench.programs import PROGRAMS
 from bench.seed import Seeds, seed
 from bench.servers import Distribution, Entrepot, Nginx, Server, ServerFailed
 
@@ -66,7 +68,8 @@ class Site:
         self._servers: dict[str, Server] = {}
         self._broken: set[str] = set()
         self._blobs: dict[int, Blob] = {}
-        self._placed: set[tuple[str, str, str]] = set()
+        self._placed: set[tuple[str, ...]] = set()
+        self._endings: list[Callable[[], None]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -74,6 +77,8 @@ class Site:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for end in self._endings:
+            end()
         for server in self._servers.values():
             server.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -85,7 +90,15 @@ class Site:
 
     def has(self, name: str) -> bool:
         """Whether the software is there."""
-        return name == DISK or _SERVERS[name].installed()
+        return name == DISK or (PROGRAMS.get(name) or _SERVERS[name]).installed()
+
+    def at_end(self, end: Callable[[], None]) -> None:
+        """Have something ended before the servers are."""
+        self._endings.append(end)
+
+    def first_time(self, *key: str) -> bool:
+        """Whether nobody has asked this before."""
+        return self._is_new(*key)
 
     def running(self, name: str) -> Server | None:
         """The server if it has been started: what is observed during a sample."""
@@ -129,8 +142,7 @@ class Site:
     def _is_new(self, *key: str) -> bool:
         if key in self._placed:
             return False
-        name, repository, digest = key
-        self._placed.add((name, repository, digest))
+        self._placed.add(key)
         return True
 
     def _start(self, name: str) -> Server:

@@ -31,7 +31,6 @@ HOMES = {
     "pydantic_core": {"config"},
     "pydantic_settings": {"config"},
     "pytest": {"testing"},
-    "rich": {"cli"},
     "sqlalchemy": {"metadata"},
     "structlog": {"server", "jobs"},  # set up in server/logs.py; called where there is something to tell
     "uvloop": {"server", "cli"},
