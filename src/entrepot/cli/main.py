@@ -37,8 +37,11 @@ COMMANDS = {
     "catalog": Entry("entrepot.cli.catalog", "List the repositories of a registry."),
     "completion": Entry("entrepot.cli.completion", "Print a script that makes the shell complete commands and names."),
     "config": Entry("entrepot.cli.config", "Check, show and describe the settings."),
+    "copy": Entry("entrepot.cli.copy", "Copy an image from one place to another, and print its digest."),
     "df": Entry("entrepot.cli.df", "Show what the images take on the disk."),
+    "diff": Entry("entrepot.cli.diff", "Show what two images differ in: config, layers, files."),
     "digest": Entry("entrepot.cli.digest", "Print the digest of an image in a registry."),
+    "export": Entry("entrepot.cli.export", "Write an image's files as one tar."),
     "history": Entry("entrepot.cli.history", "Show how an image was made."),
     "images": Entry("entrepot.cli.images", "List the images on this computer."),
     "inspect": Entry("entrepot.cli.inspect", "Show everything about an image."),
@@ -54,6 +57,7 @@ COMMANDS = {
     "save": Entry("entrepot.cli.save", "Put images into an archive."),
     "serve": Entry("entrepot.cli.serve", "Run the registry."),
     "tag": Entry("entrepot.cli.tag", "Give an image another name, e.g. that of the registry it goes to."),
+    "verify": Entry("entrepot.cli.verify", "Recompute every digest, size and diff ID of an image."),
 }
 
 # The order in which the commands are listed; those that are not named here come last.

@@ -69,12 +69,12 @@ async def _save(
 ) -> None:
     work = Save(client.store, platform)
     chosen = await work.choose(texts)
-    with _output(file) as output:
+    with output_to(file) as output:
         await work.write(chosen, output, docker=docker)
 
 
 @contextmanager
-def _output(file: Path | None) -> Iterator[BinaryIO]:
+def output_to(file: Path | None) -> Iterator[BinaryIO]:
     """Standard output, or a file that appears when it is complete, and that only its owner may read."""
     if file is None:
         yield sys.stdout.buffer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from entrepot import hashing
@@ -39,30 +39,40 @@ class DiffIdHash:
 
     def update(self, piece: bytes) -> None:
         """More of the layer as it is stored. Raises LayerInvalid, LayerTooLarge."""
-        if self._decompressor is None:
-            self._first += piece
-            if len(self._first) >= DETECTION_SIZE:
-                self._begin()
-        else:
-            self._unpack(self._decompressor, piece)
+        for _ in self.unpack(piece):
+            pass
 
     def finish(self) -> Uncompressed:
         """Raises LayerInvalid when the layer cannot end here."""
-        (self._decompressor or self._begin()).finish()
+        for _ in self.flush():
+            pass
+        assert self._decompressor is not None  # flush has seen to it
+        self._decompressor.finish()
         return Uncompressed(self._hash.digest(), self._size)
 
-    def _begin(self) -> Decompressor:
-        first, self._first = self._first, b""
-        self._decompressor = decompressor(first)
-        self._unpack(self._decompressor, first)
-        return self._decompressor
+    def unpack(self, piece: bytes) -> Iterator[bytes]:
+        """``update`` for those who want to see what it unpacks to; take it all before the next one."""
+        if self._decompressor is not None:
+            yield from self._hashed(self._decompressor, piece)
+            return
+        self._first += piece
+        if len(self._first) >= DETECTION_SIZE:
+            yield from self.flush()
 
-    def _unpack(self, unpacking: Decompressor, piece: bytes) -> None:
+    def flush(self) -> Iterator[bytes]:
+        """Before ``finish``: what was held back of a layer of a few bytes."""
+        if self._decompressor is None:
+            first, self._first = self._first, b""
+            self._decompressor = decompressor(first)
+            yield from self._hashed(self._decompressor, first)
+
+    def _hashed(self, unpacking: Decompressor, piece: bytes) -> Iterator[bytes]:
         for part in unpacking.feed(piece):
             self._size += len(part)
             if self._limit and self._size > self._limit:
                 raise LayerTooLarge(f"a layer may unpack to {self._limit} bytes, this one has more", limit=self._limit)
             self._hash.update(part)
+            yield part
 
 
 def measure(pieces: Iterable[bytes], limit: int = 0) -> Uncompressed:
