@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -154,3 +156,12 @@ def test_images_of_two_names_is_wrong_usage(entrepot: Entrepot) -> None:
 def test_images_of_root_asks_that_store(entrepot: Entrepot, root: Path, tmp_path: Path) -> None:
     assert entrepot("images", "--root", str(tmp_path / "other")).out == f"{HEADER}\n"
     assert len(entrepot("images", "--root", str(root)).lines) == 4
+
+
+def test_images_is_listed_without_heavy_modules(store_root: Path) -> None:
+    keep(store_root, IMAGE, "nginx:1")
+    program = "import sys; from entrepot.cli.main import run; run(['images']); print(*sys.modules)"
+    for _ in range(2):  # the first one may have to read configs
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    heavy = {"aiohttp", "alembic", "asyncio", "pydantic", "rich", "sqlalchemy", "uvloop", "yaml", "zstandard"}
+    assert set(done.stdout.splitlines()[-1].split()) & heavy == set()

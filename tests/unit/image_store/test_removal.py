@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import random
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from entrepot.digest import Digest
-from entrepot.errors import BlobInUse, ManifestUnknown
+from entrepot.errors import BlobInUse, ManifestUnknown, RegistryErrors
+from entrepot.folders import DATABASE_FILE
 from entrepot.image_store.filters import PRUNE_FILTERS, Filters
 from entrepot.image_store.pruning import GRACE_SECONDS
 from entrepot.image_store.removal import Removal
+from entrepot.image_store.store import ImageStore
+from entrepot.metadata import images as operations
+from entrepot.metadata.sqlite import SqliteMetadata
 from entrepot.reference import ImageReference, RepositoryName, Tag
+from entrepot.repositories.local import LocalRegistry, Rules
+from entrepot.store.filesystem import FilesystemBlobStore
 from entrepot.testing.images import Image, build_artifact, build_image, build_index, build_layers, walk_blobs
+from entrepot.testing.repository_suite import require_whole
 from entrepot.testing.repository_upload_suite import chunk
 from tests.unit.image_store.conftest import Clock
 from tests.unit.image_store.filling import Shop, dated
@@ -271,3 +281,38 @@ class TestPrune:
         clock.now += GRACE_SECONDS + 1
         await shop.images.prune(everything=True)
         assert bytes_in(root) == blobs_of(IMAGE)
+
+
+class TestAtOnce:
+    """Several programs work on one store."""
+
+    async def test_images_come_and_go_at_once_and_what_is_named_is_whole(
+        self, shop: Shop, root: Path, clock: Clock
+    ) -> None:
+        metadata, store = SqliteMetadata(root / DATABASE_FILE), FilesystemBlobStore(root)
+        rules = Rules(allow_missing_children=("*",))
+        other = Shop(LocalRegistry(store, metadata, rules, clock), ImageStore(store, metadata, clock=clock))
+        images = [build_image(LAYERS[: 1 + seed % 3], seed=seed) for seed in range(6)]
+
+        async def work(at: Shop, seed: int) -> None:
+            numbers = random.Random(seed)
+            for _ in range(12):
+                image, name = numbers.choice(images), f"app:{numbers.randrange(4)}"
+                with suppress(RegistryErrors):  # a layer that the other has just taken away: a pull would begin anew
+                    await at.keep(image, name)
+                if numbers.random() < 0.5:
+                    with suppress(ManifestUnknown):
+                        await at.images.remove(f"app:{numbers.randrange(4)}")
+                else:
+                    await at.images.prune()
+
+        await asyncio.gather(work(shop, 1), work(other, 2))
+        await metadata.close()
+        named = [row.tag for row in await shop.images.list_images() if row.tag != "<none>"]
+        repository = shop.local.repository(ImageReference.parse("app").stored_name)
+        for tag in named:
+            manifest = await repository.get_manifest(Tag(tag))
+            image = next(image for image in images if image.digest == manifest.digest)
+            await require_whole(repository, image, Tag(tag))
+        recorded = await shop.local.metadata.read(operations.list_locations())
+        assert {Path(location).name for location in recorded} == bytes_in(root)
