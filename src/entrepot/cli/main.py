@@ -34,6 +34,7 @@ class Entry(NamedTuple):
 
 COMMANDS = {
     "admin": Entry("entrepot.cli.admin", "Look after a registry: check what is stored."),
+    "attach": Entry("entrepot.cli.attach", "Attach files to an image in a registry, and print the digest of what holds them."),
     "catalog": Entry("entrepot.cli.catalog", "List the repositories of a registry."),
     "completion": Entry("entrepot.cli.completion", "Print a script that makes the shell complete commands and names."),
     "config": Entry("entrepot.cli.config", "Check, show and describe the settings."),
@@ -53,6 +54,7 @@ COMMANDS = {
     "prune": Entry("entrepot.cli.prune", "Remove what is of no use any more."),
     "pull": Entry("entrepot.cli.pull", "Fetch an image from a registry."),
     "push": Entry("entrepot.cli.push", "Send an image to a registry."),
+    "referrers": Entry("entrepot.cli.referrers", "List what refers to an image in a registry: signatures, SBOMs, attestations."),
     "rmi": Entry("entrepot.cli.rmi", "Remove images."),
     "save": Entry("entrepot.cli.save", "Put images into an archive."),
     "serve": Entry("entrepot.cli.serve", "Run the registry."),

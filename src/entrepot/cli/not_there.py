@@ -1,4 +1,4 @@
-"""What is said when a registry does not have what was asked for: its own words seldom name it."""
+"""What is said when something does not have what was asked for: the words of registries seldom name it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from entrepot.reference import ImageReference
 
 @contextmanager
 def naming(reference: ImageReference) -> Iterator[None]:
-    """Errors about what is not there name ``reference``, and what to do."""
+    """Errors about what is not there name it, and say what to do."""
     try:
         yield
     except NotFound as error:
         if "hint" in error.detail:  # it says more than we could
             raise
-        raise type(error)(
-            f"{reference.familiar} not found: {error.message}",
-            **{**error.detail, "hint": f"entrepot ls {reference.familiar_name} lists what there is"},
-        ) from error
+        detail = {**error.detail, "hint": f"entrepot ls {reference.familiar_name} lists what there is"}
+        raise type(error)(f"{reference.familiar} not found: {error.message}", **detail) from error

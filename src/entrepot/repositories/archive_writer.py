@@ -31,8 +31,8 @@ _REPOSITORIES = "repositories"  # read by nothing younger than docker 1.10, and 
 class NamedImage:
     """What an archive is to say of an image: its manifest or index, and its names.
 
-    ``names`` are (repository as it is shown, full repository, tag). ``config`` and ``layers`` are those of the one
-    image that docker load shall find; None for what is no image.
+    ``names`` are (repository as it is shown, full repository, tag), the first two empty for a tag of nothing.
+    ``config`` and ``layers`` are those of the one image that docker load shall find; None for what is no image.
     """
 
     descriptor: Descriptor
@@ -144,7 +144,8 @@ def _index_entries(image: NamedImage) -> Iterator[dict[str, Any]]:
     descriptor = image.descriptor
     entry = {"mediaType": descriptor.media_type, "digest": descriptor.digest, "size": descriptor.size}
     for _, full, tag in image.names:
-        yield {**entry, "annotations": {IMAGE_NAME: f"{full}:{tag}", REF_NAME: tag}}
+        name = {IMAGE_NAME: f"{full}:{tag}"} if full else {}
+        yield {**entry, "annotations": {**name, REF_NAME: tag}}
     if not image.names:
         yield entry
 

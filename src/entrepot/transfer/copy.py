@@ -163,7 +163,7 @@ class _Copy:
             self._tell(descriptor, State.WAITING, configs)
         async with slots:
             one = _OneBlob(self, descriptor, slots, Kind.CONFIG if descriptor.digest in configs else Kind.LAYER)
-            if isinstance(self.target, Fetching):
+            if isinstance(self.target, Fetching) and self.target.keeps_partials:
                 await one.fetch(self.target, is_layer=is_layer)
             else:
                 await one.push()
@@ -186,7 +186,7 @@ class _OneBlob:
         digest = Digest.parse(self.descriptor.digest)
         async with target.fetch_blob(digest, self.descriptor.size) as fetch:
             if fetch.blob is not None:
-                self._require_size(fetch.blob)
+                _require_size(fetch.blob, self.descriptor)
                 await self._measure_known(fetch.blob, is_layer=is_layer)
                 self.tell(State.EXISTS)
                 return
@@ -231,7 +231,7 @@ class _OneBlob:
 
     async def _is_at(self, target: Repository, digest: Digest) -> bool:
         try:
-            self._require_size(await target.find_blob(digest))
+            _require_size(await target.find_blob(digest), self.descriptor)
         except NotFound:
             return False
         return True
@@ -245,13 +245,7 @@ class _OneBlob:
         return None
 
     async def _source_blob(self) -> Blob:
-        """The source's blob; a registry need not be asked whether it has what its manifest names."""
-        source = self.copy.source
-        digest = Digest.parse(self.descriptor.digest)
-        known = getattr(source, "blob", None)
-        blob: Blob = known(digest, self.descriptor.size) if known else await source.find_blob(digest)
-        self._require_size(blob)
-        return blob
+        return await blob_of(self.copy.source, self.descriptor)
 
     async def _measure_known(self, blob: Blob, *, is_layer: bool) -> None:
         """A layer that came by another way, e.g. was pushed here, and was never unpacked."""
@@ -267,17 +261,27 @@ class _OneBlob:
         if self.copy.options.measure is not None:
             await self.copy.options.measure(blob.digest, found)
 
-    def _require_size(self, blob: Blob) -> None:
-        if blob.size != self.descriptor.size:
-            raise SizeInvalid(
-                f"the manifest says {blob.digest} has {self.descriptor.size} bytes; it has {blob.size}",
-                expected=self.descriptor.size,
-                actual=blob.size,
-            )
-
     def tell(self, state: State, done: int = 0, *, note: str = "") -> None:
         event = Event(state, self.kind, self.descriptor.digest, done=done, total=self.descriptor.size, note=note)
         self.copy.options.listener(event)
+
+
+async def blob_of(source: Repository, descriptor: Descriptor) -> Blob:
+    """The source's blob; a registry need not be asked whether it has what its manifest names. Raises SizeInvalid."""
+    digest = Digest.parse(descriptor.digest)
+    known = getattr(source, "blob", None)
+    blob: Blob = known(digest, descriptor.size) if known else await source.find_blob(digest)
+    _require_size(blob, descriptor)
+    return blob
+
+
+def _require_size(blob: Blob, descriptor: Descriptor) -> None:
+    if blob.size != descriptor.size:
+        raise SizeInvalid(
+            f"the manifest says {blob.digest} has {descriptor.size} bytes; it has {blob.size}",
+            expected=descriptor.size,
+            actual=blob.size,
+        )
 
 
 def _layers_of_images(root: Node) -> set[str]:

@@ -68,7 +68,8 @@ class SocketExchange:
     ``tls`` is asked for each ``host:port`` (the same context each time, or connections are not used again), and
     ``proxy`` for each address. ``idle_seconds`` bounds the time in which nothing moves, in either direction; there
     is no bound to the whole. ``per_host`` is the number of connections to one host, 0 for no limit; a copy within
-    one registry holds two for each blob, so it needs twice as many as there are blobs at a time.
+    one registry holds two for each blob, so it needs twice as many as there are blobs at a time. With ``unix_socket``
+    all of them go to that socket, whatever host an address names.
     """
 
     def __init__(
@@ -79,12 +80,14 @@ class SocketExchange:
         connect_seconds: float = 30.0,
         idle_seconds: float = 60.0,
         per_host: int = 0,
+        unix_socket: str | None = None,
     ) -> None:
         self._tls = tls
         self._proxy = proxy
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds, sock_read=idle_seconds)
         self._idle_seconds = idle_seconds
         self._per_host = per_host
+        self._unix_socket = unix_socket
         self._session: aiohttp.ClientSession | None = None
         self._is_closed = False
 
@@ -134,7 +137,7 @@ class SocketExchange:
             raise RuntimeError("this exchange is closed")
         if self._session is None:  # here, because it belongs to the loop that runs now
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, limit_per_host=self._per_host),
+                connector=self._connector(),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 skip_auto_headers=_AUTOMATIC,
                 auto_decompress=False,
@@ -147,6 +150,11 @@ class SocketExchange:
             # by itself it sends a request again when the connection breaks; that is for client.py to decide
             self._session._retry_connection = False
         return self._session
+
+    def _connector(self) -> aiohttp.BaseConnector:
+        if self._unix_socket is not None:
+            return aiohttp.UnixConnector(self._unix_socket, limit=0, limit_per_host=self._per_host)
+        return aiohttp.TCPConnector(limit=0, limit_per_host=self._per_host)
 
 
 class _SentBody(aiohttp.payload.Payload):
