@@ -2,11 +2,13 @@
 
     <root>/partials/<algorithm>/<hex>         the bytes, where they belong; with holes
     <root>/partials/<algorithm>/<hex>.json    the claim: what of them is there, and the state of the hash
+    <root>/partials/<algorithm>/<hex>.note    a later claim that nothing was synced for; see notes.py
     <root>/partials/<algorithm>/<hex>.lock    held (flock) by whoever works on it
 
 A claim is written when the bytes it speaks of are synced, to a new file that is renamed over the old one. So it
-may say less than there is, and never more. The lock is a file of its own because a commit moves the bytes away
-while their new place has still to be recorded: nobody may begin anew before that.
+may say less than there is, and never more. Syncing takes its time and is done now and then only; what a note says in
+between counts after a kill, and not after a power cut. The lock is a file of its own because a commit moves the bytes
+away while their new place has still to be recorded: nobody may begin anew before that.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from typing import Any
 
 from entrepot.digest import Digest, is_digest
 from entrepot.store.folder import BlobFolder, is_at
+from entrepot.store.notes import Note
 from entrepot.store.spans import Span, Spans
 from entrepot.store.threads import is_full
 
@@ -45,6 +48,11 @@ class Claim:
         """Where the last span ends."""
         return self.spans[-1][1] if self.spans else 0
 
+    @property
+    def there(self) -> int:
+        """How many bytes it speaks of."""
+        return sum(end - start for start, end in self.spans)
+
     def without_last(self, count: int) -> Claim:
         """The same without the last bytes."""
         spans = Spans(self.spans)
@@ -64,8 +72,14 @@ class Claim:
         ).encode()
 
     @classmethod
-    def parse(cls, content: bytes) -> Claim:
-        """Raises ValueError, KeyError or TypeError for what ``format`` cannot have written."""
+    def parse(cls, content: bytes) -> Claim | None:
+        """None for what ``format`` cannot have written."""
+        with suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return cls._parse(content)
+        return None
+
+    @classmethod
+    def _parse(cls, content: bytes) -> Claim:
         found: dict[str, Any] = json.loads(content)
         claim = cls(
             size=_number(found["size"]),
@@ -88,6 +102,7 @@ class PartialFiles:
         self._folder = folder
         self._data, self._claim = _path(folder, digest), _path(folder, digest, ".json")
         self._lock = lock
+        self._note = Note(_path(folder, digest, ".note"))
         self._is_known = False  # whether the folder's entries for these files are durable
         self.fd = os.open(self._data, os.O_RDWR | os.O_CREAT, 0o644)
 
@@ -105,8 +120,14 @@ class PartialFiles:
 
     def load(self, size: int) -> Claim:
         """What is there of a blob of that size; what cannot be told apart from rubbish is dropped."""
-        claim = self._read_claim()
-        if claim is None or claim.size != size or os.fstat(self.fd).st_size < claim.end:
+        length = os.fstat(self.fd).st_size
+        claim = _usable(self._read_claim(), size, length)
+        note = _usable(self._note.read(), size, length)
+        if note is not None and (claim is None or note.there > claim.there):
+            claim = note
+        else:
+            self._note.remove()  # it may speak of bytes that are cut off now
+        if claim is None:
             self.clear()
             return Claim(size)
         self._cut(claim.end)
@@ -116,15 +137,16 @@ class PartialFiles:
         if os.fstat(self.fd).st_size > size:
             os.ftruncate(self.fd, size)
 
-    def _read_claim(self) -> Claim | None:
+    def _read_claim(self) -> bytes | None:
         try:
             with self._claim.open("rb") as file:
-                return Claim.parse(file.read(_MAX_CLAIM_SIZE))
-        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                return file.read(_MAX_CLAIM_SIZE)
+        except FileNotFoundError:
             return None
 
     def clear(self) -> None:
         """Nothing is there any more. First the claim goes, durably, then the bytes it speaks of."""
+        self._note.remove()
         with suppress(FileNotFoundError):
             self._claim.unlink()
             self._folder.disk.sync_folder(self._claim.parent)
@@ -136,6 +158,14 @@ class PartialFiles:
     def sync(self) -> None:
         """What is written so far is durable then."""
         self._folder.disk.sync(self.fd)
+
+    def note(self, claim: Claim) -> None:
+        """Write down what is there, as long as the system runs."""
+        self._note.write(claim.format())
+
+    def drop_note(self) -> None:
+        """Nobody knows any more what is there."""
+        self._note.remove()
 
     def claim(self, claim: Claim) -> None:
         """Write down what is there, and synced."""
@@ -172,13 +202,21 @@ class PartialFiles:
             shorter = claim.without_last(_ROOM_FOR_CLAIM)  # better to lose these than all since the last claim
             self._cut(shorter.end)
             self.claim(shorter)
+        self._note.remove()
 
     def release(self) -> None:
         """Let the next one have them."""
         with suppress(OSError):  # it does no harm where it is
             _path(self._folder, self.digest, ".lock").unlink(missing_ok=True)
+        self._note.close()
         os.close(self.fd)
         os.close(self._lock)
+
+
+def _usable(content: bytes | None, size: int, length: int) -> Claim | None:
+    """What it says of a blob of that size, if the file is long enough for it."""
+    claim = Claim.parse(content) if content is not None else None
+    return claim if claim is not None and claim.size == size and claim.end <= length else None
 
 
 def walk(folder: BlobFolder) -> Iterator[tuple[Digest, int]]:
@@ -205,7 +243,7 @@ def discard(folder: BlobFolder, digest: Digest) -> bool:
 
 
 def _remove(folder: BlobFolder, digest: Digest) -> None:
-    for suffix in (".json", ".json.new", ""):  # the claim before what it speaks of
+    for suffix in (".note", ".json", ".json.new", ""):  # the claim before what it speaks of
         _path(folder, digest, suffix).unlink(missing_ok=True)
 
 

@@ -26,10 +26,14 @@ _LONGEST_WAIT_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Often:
-    """After how many bytes, or seconds, it is time to save what came: what a kill or a power cut may cost."""
+    """After how many bytes, or seconds, it is time to save what came: what a power cut may cost.
+
+    A kill costs no more than ``noted`` bytes of each stream, and what is in memory.
+    """
 
     size: int = 32 * 1024 * 1024
     seconds: float = 5.0
+    noted: int = 4 * 1024 * 1024
 
 
 class FilesystemPartials:
@@ -92,10 +96,11 @@ class FilesystemPartial:
         self._jobs: set[asyncio.Task[None]] = set()
         self._is_open, self._is_committed = True, False
         self._claimed = claim
-        self._unsaved = 0
+        self._unsaved = self._unnoted = 0
         self._often = often
         self._saved_at = _now()
         self._saving: asyncio.Task[None] | None = None
+        self._noting: asyncio.Task[None] | None = None
         self._refused: Unavailable | None = None  # a claim could not be written
         self._lost: Unavailable | None = None  # a sync failed: nobody knows what is on the disk
 
@@ -164,12 +169,14 @@ class FilesystemPartial:
             for gap in gaps:
                 for first, last in self._there.missing(*gap):
                     self._taken.remove(first, last)
+        self._note_behind()
         await self._save_behind()
 
     async def _put_gap(self, start: int, pieces: Sequence[bytes], end: int) -> None:
         await self._threads.run(self._files.write, pieces, start)
         self._there.add(start, end)
         self._unsaved += end - start
+        self._unnoted += end - start
         await self._hash.feed(start, pieces, end - start, prefix=self._there.prefix())
 
     def _require_sound(self) -> None:
@@ -190,6 +197,18 @@ class FilesystemPartial:
             self._unsaved, self._saved_at = 0, _now()
             self._saving = self._begin(self._save(self._claim()))
 
+    def _note_behind(self) -> None:
+        if self._unnoted >= self._often.noted and self._noting is None and self._lost is None:
+            self._unnoted = 0
+            self._noting = self._begin(self._note(self._claim()))
+
+    async def _note(self, claim: Claim) -> None:
+        try:
+            await self._threads.run(self._files.note, claim)
+        finally:
+            self._noting = None
+        self._note_behind()  # what came meanwhile
+
     def _claim(self) -> Claim:
         hashed, states = self._hash.snapshot
         return Claim(self.size, tuple(self._there.as_list()), hashed, states, self.validator)
@@ -209,6 +228,8 @@ class FilesystemPartial:
             await self._threads.run(self._files.sync)
         except Unavailable as error:
             self._lost = error
+            await wait_out({self._noting} if self._noting else ())
+            await self._threads.run(self._files.drop_note)
         return self._lost is None
 
     async def restart(self) -> None:
@@ -245,7 +266,8 @@ class FilesystemPartial:
             )
 
     async def _sync_all(self) -> None:
-        await wait_out(self._jobs - {asyncio.current_task()})
+        while others := {job for job in self._jobs if not job.done()} - {asyncio.current_task()}:
+            await wait_out(others)  # and for what these have begun
         if not await self._sync():
             self._require_sound()
 
