@@ -10,6 +10,7 @@ import pytest
 from entrepot.testing.images import build_image, build_index
 from tests.cli.conftest import Entrepot, Publish
 from tests.cli.keeping import keep
+from tests.unit.image_store.filling import dated
 
 IMAGE = build_image(2, seed=1)
 INDEX = build_index(["linux/amd64", "linux/arm64"], seed=2)
@@ -92,3 +93,14 @@ def test_inspect_remote_absent_image_fails(entrepot: Entrepot, publish: Publish)
 
 def test_inspect_remote_help_lists_its_flags(entrepot: Entrepot) -> None:
     assert "--plain-http" in entrepot("inspect", "--remote", "--help").out
+
+
+@pytest.mark.parametrize("flags", [[], ["-f", "json"]], ids=["array", "line"])
+def test_inspect_does_not_let_images_speak_to_the_terminal(
+    entrepot: Entrepot, store_root: Path, flags: list[str]
+) -> None:
+    labels = {"a": "\x1b[2J\x9b2Jä"}
+    keep(store_root, dated(IMAGE, "2020-01-01T00:00:00Z", Labels=labels), "hostile:1")
+    out = entrepot("inspect", *flags, "hostile:1").out
+    assert ("\x1b" in out, "\x9b" in out, "ä" in out) == (False, False, True)
+    assert json.loads(out)[0]["Config"]["Labels"] == labels

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from entrepot.testing.images import build_image
-from tests.cli.conftest import Entrepot
+from entrepot.testing.images import build_image, build_index
+from tests.cli.conftest import Entrepot, Publish
 from tests.cli.keeping import keep
 
 IMAGE = build_image(2, seed=1)
@@ -74,3 +74,17 @@ def test_rmi_without_names_is_wrong_usage(entrepot: Entrepot) -> None:
     done = entrepot("rmi")
     assert (done.code, done.out) == (125, "")
     assert "requires at least 1 argument" in done.err
+
+
+def test_rmi_of_what_was_pulled_leaves_nothing(entrepot: Entrepot, publish: Publish, store_root: Path) -> None:
+    index = build_index(["linux/amd64", "linux/arm64"], seed=5)
+    reference = publish(index, "team/app", "v1")
+    entrepot("rmi", "-f", SHORT, OTHER.id.encoded[:12])
+    assert entrepot("pull", "--all-platforms", "-q", str(reference)).code == 0
+    assert entrepot("rmi", str(reference)).lines[:3] == [
+        f"Untagged: {reference}",
+        f"Untagged: {reference.name}@{index.digest}",
+        f"Deleted: {index.children[0].id}",
+    ]
+    assert [path for path in (store_root / "blobs").rglob("*") if path.is_file()] == []
+    assert entrepot("df", "--format", "{{.Size}}").lines == ["0B", "0B", "0B"]

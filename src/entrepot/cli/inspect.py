@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from entrepot.platforms import Platform
 
 _REMOTE = "entrepot.cli.inspect_remote"  # loads all of the network, which takes longer than everything else here
 _TYPES = ("", "image")
+_UNSAFE = re.compile(r"[\x7f-\x9f\ud800-\udfff]")
 
 
 class InspectCommand(click.Command):
@@ -79,11 +81,16 @@ def require_type(kind: str) -> None:
 def print_documents(documents: Sequence[dict[str, Any]], form: str) -> None:
     """As docker prints them: an indented array, an array on one line, or each through a template."""
     if form == "":
-        click.echo(json.dumps(list(documents), indent=4, ensure_ascii=False))
+        click.echo(_escaped(json.dumps(list(documents), indent=4, ensure_ascii=False)))
     elif form == "json":
-        click.echo(json.dumps(list(documents), separators=(",", ":"), ensure_ascii=False))
+        click.echo(_escaped(json.dumps(list(documents), separators=(",", ":"), ensure_ascii=False)))
     else:
         click.echo("\n".join(render(form, document) for document in documents))
+
+
+def _escaped(text: str) -> str:
+    """JSON without the characters that JSON lets pass and terminals obey, and those that are none."""
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def _no_such_object(name: str, error: RegistryError) -> RegistryError:

@@ -25,7 +25,7 @@ from entrepot.reference import ImageReference, RepositoryName, Tag
 UNTAGGED = RepositoryName("untagged")  # where images without a name are kept; a single part is no registry
 
 _REGISTRY = re.compile(r"(localhost|[^/]*(\.|__|ip6-)[^/]*)/.*")
-_MAX_NESTING = 8  # of indexes in indexes
+_MOST_LEVELS = 16  # of indexes in indexes; real ones have one
 
 
 def is_image_repository(name: str) -> bool:
@@ -167,18 +167,19 @@ class Shelf:
 
     def platforms(self, top: KeptManifest) -> list[tuple[Platform | None, KeptManifest]]:
         """The images below an index that are here, in its order; of an image, itself without a platform."""
-        return list(self._images(top, None, _MAX_NESTING))
+        return list(self._images(top, None, set(), _MOST_LEVELS))
 
     def _images(
-        self, kept: KeptManifest, platform: Platform | None, depth: int
+        self, kept: KeptManifest, platform: Platform | None, seen: set[str], levels: int
     ) -> Iterator[tuple[Platform | None, KeptManifest]]:
         if not kept.is_index:
             yield platform, kept
             return
         for entry in kept.entries:
             child = self.manifests.get(entry.digest)
-            if child is not None and not entry.is_attestation and depth:
-                yield from self._images(child, entry.platform, depth - 1)
+            if child is not None and not entry.is_attestation and entry.digest not in seen and levels:
+                seen.add(entry.digest)
+                yield from self._images(child, entry.platform, seen, levels - 1)
 
     def choose(self, top: KeptManifest, wanted: Platform, *, strict: bool = False) -> KeptManifest | None:
         """The image for a platform. Unless ``strict``, the first one when none fits; None when there is none."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from entrepot.errors import ManifestUnknown, ParameterInvalid
 from entrepot.image_store.filters import LIST_FILTERS, Filters, parse_moment
-from entrepot.reference import ImageReference
-from entrepot.testing.images import Image, build_artifact, build_image, build_index
+from entrepot.reference import ImageReference, Tag
+from entrepot.testing.images import OCI_INDEX, Content, Image, build_artifact, build_image, build_index
 from tests.unit.image_store.filling import UNCOMPRESSED, Shop, dated
 
 OLD = dated(build_image(seed=1), "2020-01-01T00:00:00Z", Labels={"team": "web", "stage": "test"})
@@ -106,6 +108,18 @@ async def test_list_shows_an_index_of_which_nothing_is_here_by_its_digest(shop: 
     await shop.keep(index, "nginx:1", only=())
     [row] = await shop.images.list_images()
     assert (row.id, row.created, row.size) == (index.digest, None, 0)
+
+
+async def test_list_shows_an_index_that_names_the_same_ones_over_and_over_at_once(shop: Shop) -> None:
+    name = ImageReference.parse("nginx").stored_name
+    await shop.keep(OLD, "nginx:child")
+    below = OLD.manifest
+    for _ in range(8):
+        document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [below.descriptor()] * 50}
+        below = Content(OCI_INDEX, json.dumps(document).encode())
+        await shop.put_manifest(name, below, None)
+    await shop.put_manifest(name, below, Tag("1"))
+    assert await listed(shop, "reference=nginx:1") == ["nginx:1"]
 
 
 async def test_list_leaves_out_signatures_of_images(shop: Shop) -> None:
