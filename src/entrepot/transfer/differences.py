@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from entrepot.digest import Digest
-from entrepot.layers.tar import Kind, Member
-from entrepot.layers.tree import Inode, Tree
+from entrepot.layers.tar import Kind
+from entrepot.layers.tree import Inode
 from entrepot.manifest import Descriptor
-from entrepot.store.threads import DiskThreads
-from entrepot.transfer.contents import Events, ImageContents, read_layer
+from entrepot.transfer.contents import ImageContents
+from entrepot.transfer.trees import TreeBuilder
 
 ABSENT = object()  # instead of a value that only one of the two configs has
 _NOT_CONFIG = {"rootfs", "history"}  # of which the layers tell
@@ -96,58 +94,10 @@ def compare_layers(one: tuple[Descriptor, ...], other: tuple[Descriptor, ...]) -
 
 async def compare_files(one: ImageContents, other: ImageContents) -> list[FileChange]:
     """The files of both trees by path, without those that are the same. Times do not count."""
-    reading = _Reading()
-    before, after = dict((await reading.tree(one)).walk()), dict((await reading.tree(other)).walk())
+    trees = TreeBuilder(hash_files=True)
+    before, after = dict((await trees.build(one)).walk()), dict((await trees.build(other)).walk())
     changes = (_change(path, before.get(path), after.get(path)) for path in sorted(before.keys() | after.keys()))
     return [change for change in changes if change is not None]
-
-
-@dataclass(slots=True)
-class _Reading:
-    """Reads each layer once, also when both images have it."""
-
-    threads: DiskThreads = field(default_factory=lambda: DiskThreads(1))
-    _layers: dict[str, list[tuple[Member, str]]] = field(default_factory=dict)
-
-    async def tree(self, image: ImageContents) -> Tree:
-        tree = Tree()
-        for number, layer in enumerate(image.layers):
-            members = await self._members(image, layer.digest)
-            for place, (member, content) in enumerate(members):
-                inode = tree.add(member, number, place)
-                if inode is not None and member.kind is Kind.FILE:
-                    inode.content = content
-        return tree
-
-    async def _members(self, image: ImageContents, digest: str) -> list[tuple[Member, str]]:
-        if digest not in self._layers:
-            collecting = _Collecting()
-            await read_layer(await image.source.find_blob(Digest.parse(digest)), collecting.take, self.threads)
-            collecting.finish()
-            self._layers[digest] = collecting.members
-        return self._layers[digest]
-
-
-@dataclass(slots=True)
-class _Collecting:
-    """The members of a layer, with the digests of files' contents."""
-
-    members: list[tuple[Member, str]] = field(default_factory=list)
-    _member: Member | None = None
-    _hash: Any = None
-
-    def take(self, events: Events) -> None:
-        for event in events:
-            if isinstance(event, Member):
-                self.finish()
-                self._member, self._hash = event, hashlib.sha256()
-            else:
-                self._hash.update(event)
-
-    def finish(self) -> None:
-        if self._member is not None:
-            self.members.append((self._member, self._hash.hexdigest()))
-            self._member = None
 
 
 def _change(path: str, before: Inode | None, after: Inode | None) -> FileChange | None:

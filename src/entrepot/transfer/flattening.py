@@ -6,76 +6,26 @@ in the order in which they come. Folders come first, by name; a file's other nam
 
 from __future__ import annotations
 
-import hashlib
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from entrepot.digest import Digest
-from entrepot.errors import LayerInvalid
 from entrepot.layers.tar import BLOCK, Kind, Member
-from entrepot.layers.tree import Inode, Tree
+from entrepot.layers.tree import Tree
 from entrepot.store.threads import DiskThreads
 from entrepot.transfer.contents import Events, ImageContents, read_layer
+from entrepot.transfer.trees import TreeBuilder
 
 _XATTR = "SCHILY.xattr."
 _Place = tuple[int, int]  # layer, and member in it
 
 
-async def build_tree(image: ImageContents, threads: DiskThreads, *, hash_files: bool = False) -> Tree:
-    """The tree of all layers; ``hash_files`` puts the digest of each file's content beside it.
-
-    Raises Corrupt, LayerInvalid, LayerTooLarge.
-    """
-    tree = Tree()
-    for number, layer in enumerate(image.layers):
-        planting = _Planting(tree, number, hash_files=hash_files)
-        blob = await image.source.find_blob(Digest.parse(layer.digest))
-        found = await read_layer(blob, planting.take, threads)
-        planting.finish()
-        expected = image.diff_id(number)
-        if found.diff_id != expected and expected.startswith("sha256:"):
-            raise LayerInvalid(
-                f"the image's config expects layer {layer.digest} to unpack to {expected}, it is {found.diff_id}"
-            )
-    return tree
-
-
-class _Planting:
-    """Adds one layer to a tree."""
-
-    def __init__(self, tree: Tree, layer: int, *, hash_files: bool) -> None:
-        self._tree = tree
-        self._layer = layer
-        self._place = 0
-        self._hash_files = hash_files
-        self._file: Inode | None = None
-        self._hash = hashlib.sha256()
-
-    def take(self, events: Events) -> None:
-        for event in events:
-            if isinstance(event, Member):
-                self._begin(event)
-            elif self._file is not None:
-                self._hash.update(event)
-
-    def _begin(self, member: Member) -> None:
-        self.finish()
-        inode = self._tree.add(member, self._layer, self._place)
-        self._place += 1
-        if self._hash_files and member.kind is Kind.FILE:
-            self._file, self._hash = inode, hashlib.sha256()
-
-    def finish(self) -> None:
-        if self._file is not None:
-            self._file.content, self._file = self._hash.hexdigest(), None
-
-
 async def write_tar(image: ImageContents, file: BinaryIO) -> None:
     """Write the flattened image as a tar. Raises Corrupt, LayerInvalid, LayerTooLarge, BlobUnknown, OSError."""
     threads = DiskThreads(1)
-    tree = await build_tree(image, threads)
+    tree = await TreeBuilder().build(image)
     writing = _Writing(file)
     await threads.run(writing.begin, tree)
     for number, layer in enumerate(image.layers):
