@@ -165,6 +165,10 @@ class Fetch(Protocol):
 class Fetching(Protocol):
     """A repository that keeps what came of a blob when the transfer breaks off, and goes on from there."""
 
+    @property
+    def keeps_partials(self) -> bool:
+        """Whether there is a place for parts of blobs."""
+
     def fetch_blob(self, digest: Digest, size: int) -> AbstractAsyncContextManager[Fetch]:
         """Take the blob in hand; waits while somebody else fetches it, be it another process.
 

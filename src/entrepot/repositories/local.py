@@ -20,7 +20,7 @@ from entrepot.repositories.base import Chunk, Fetch, Page, PushedManifest
 from entrepot.repositories.local_blob import LocalBlob
 from entrepot.repositories.local_fetch import LocalFetches
 from entrepot.repositories.local_uploads import LocalUploads, Now
-from entrepot.store.base import BlobStore
+from entrepot.store.base import BlobStore, PartialStore
 
 REFERRERS_PER_PAGE = 1000
 REFERRERS_BYTES_PER_PAGE = 3 * 1024 * 1024  # an index of more than 4 MiB would be refused by clients
@@ -76,6 +76,10 @@ class LocalRepository:
     async def mount_blob(self, digest: Digest, source: RepositoryName | None) -> LocalBlob | None:
         found = await self._metadata.write(blobs.mount_blob(self.name, digest, source, self._now()))
         return LocalBlob(digest, found.stored, self._store) if found else None
+
+    @property
+    def keeps_partials(self) -> bool:
+        return isinstance(self._store, PartialStore)
 
     def fetch_blob(self, digest: Digest, size: int) -> AbstractAsyncContextManager[Fetch]:
         return LocalFetches(self.name, self._store, self._metadata, self._now).open(digest, size)

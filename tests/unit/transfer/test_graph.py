@@ -62,27 +62,18 @@ async def test_read_index_of_ten_thousand_children_is_possible() -> None:
     assert len(node.walk()) == 10_001
 
 
-async def test_read_of_more_manifests_than_allowed_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph, "MAX_MANIFESTS", 10)
-    shelf = Shelf()
+@pytest.mark.parametrize(
+    ("bound", "value"),
+    [("MAX_MANIFESTS", 10), ("MAX_CONTENT", 10 * IMAGE.manifest.size)],
+    ids=["manifests", "bytes"],
+)
+async def test_read_of_more_than_allowed_ends(monkeypatch: pytest.MonkeyPatch, bound: str, value: int) -> None:
+    monkeypatch.setattr(graph, bound, value)
+    shelf, child = Shelf(), IMAGE.manifest
     for number in range(1, 100):
-        shelf.put(fake(number), IMAGE.manifest)
-    shelf.put(
-        fake(0), index_of(*(entry(fake(n), size=IMAGE.manifest.size, media_type=OCI_MANIFEST) for n in range(1, 99)))
-    )
-    with pytest.raises(ManifestInvalid, match="too much below it"):
-        await read(shelf, fake(0))
-    assert len(shelf.asked) <= 10 + 2 * graph.PARALLEL
-
-
-async def test_read_of_more_bytes_than_allowed_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph, "MAX_CONTENT", 10 * IMAGE.manifest.size)
-    shelf = Shelf()
-    for number in range(1, 100):
-        shelf.put(fake(number), IMAGE.manifest)
-    shelf.put(
-        fake(0), index_of(*(entry(fake(n), size=IMAGE.manifest.size, media_type=OCI_MANIFEST) for n in range(1, 99)))
-    )
+        shelf.put(fake(number), child)
+    root = index_of(*(entry(fake(n), size=child.size, media_type=OCI_MANIFEST) for n in range(1, 100)))
+    shelf.put(fake(0), root)
     with pytest.raises(ManifestInvalid, match="too much below it"):
         await read(shelf, fake(0))
     assert len(shelf.asked) <= 10 + 2 * graph.PARALLEL
