@@ -33,7 +33,7 @@ class Often:
 
     size: int = 32 * 1024 * 1024
     seconds: float = 5.0
-    noted: int = 4 * 1024 * 1024
+    noted: int = 1024 * 1024
 
 
 class FilesystemPartials:
