@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 import tomllib
+import typing
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
 import entrepot
-from entrepot import config
+from entrepot import api, config
 from entrepot.testing.server import RegistryProcess
 
 PROJECT = Path(__file__).parent.parent / "pyproject.toml"
@@ -28,6 +30,36 @@ HEAVY = {
     "structlog",
 }
 HEAVY |= {f"entrepot.{part}" for part in ("assembly", "config", "jobs", "metadata", "repositories", "server", "store")}
+
+
+PUBLIC = [
+    "Access",
+    "Copied",
+    "Credentials",
+    "Digest",
+    "Event",
+    "ImageReference",
+    "ImageRow",
+    "ImageStore",
+    "Listener",
+    "NotFound",
+    "Pulled",
+    "RegistryError",
+    "RegistryErrors",
+    "RemoteRegistry",
+    "Secret",
+    "State",
+    "copy",
+    "list_images",
+    "list_repositories",
+    "list_tags",
+    "open_registry",
+    "open_store",
+    "pull",
+    "push",
+    "resolve",
+    "tag",
+]
 
 
 def modules_after(statement: str) -> set[str]:
@@ -47,6 +79,53 @@ def modules_after(statement: str) -> set[str]:
 )
 def test_command_line_starts_without_heavy_modules(statement: str) -> None:
     assert modules_after(statement) & HEAVY == set()
+
+
+def test_import_of_the_package_imports_next_to_nothing() -> None:
+    new = modules_after("import entrepot") - modules_after("import importlib, typing")
+    assert {name for name in new if name.startswith("entrepot")} == {"entrepot", "entrepot.version"}
+    assert {name.partition(".")[0] for name in new} - sys.stdlib_module_names == {"entrepot"}
+    assert new & HEAVY == set()
+
+
+def test_library_does_not_import_the_server_or_the_command_line() -> None:
+    new = modules_after("import entrepot; entrepot.pull")
+    assert "entrepot.api" in new
+    assert new & {"click", "granian", "prometheus_client", "pydantic", "structlog", "sqlalchemy", "yaml"} == set()
+    assert new & {"entrepot.assembly", "entrepot.cli", "entrepot.config", "entrepot.jobs", "entrepot.server"} == set()
+
+
+def test_package_exports_what_is_documented() -> None:
+    assert sorted(entrepot.__all__) == sorted([*PUBLIC, "__version__"])
+    assert sorted(api.__all__) == PUBLIC
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_exported_name_is_found_and_described(name: str) -> None:
+    value = getattr(entrepot, name)
+    assert value is getattr(api, name)
+    assert name in dir(entrepot)
+    assert name == "Listener" or inspect.getdoc(value)  # which is an alias
+
+
+def test_name_that_is_not_exported_is_no_attribute() -> None:
+    with pytest.raises(AttributeError, match="module 'entrepot' has no attribute 'nosuch'"):
+        entrepot.nosuch  # noqa: B018
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLIC if inspect.isfunction(getattr(api, name))])
+def test_exported_function_says_its_types(name: str) -> None:
+    function = getattr(api, name)
+    hints = typing.get_type_hints(function)
+    assert hints.keys() == inspect.signature(function).parameters.keys() | {"return"}
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLIC if inspect.isfunction(getattr(api, name))])
+def test_exported_function_takes_its_options_by_name_only(name: str) -> None:
+    common = {"root", "platform", "referrers", "access", "listener"}
+    for parameter in inspect.signature(getattr(api, name)).parameters.values():
+        if parameter.name in common and name != "open_store":
+            assert parameter.kind is inspect.Parameter.KEYWORD_ONLY
 
 
 def test_pytest_plugin_imports_nothing_heavy() -> None:

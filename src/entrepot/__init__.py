@@ -14,13 +14,23 @@ if TYPE_CHECKING:
     from entrepot.api import (
         Access,
         Copied,
+        Credentials,
+        Digest,
         Event,
         ImageReference,
+        ImageRow,
         ImageStore,
+        Listener,
+        NotFound,
         Pulled,
         RegistryError,
+        RegistryErrors,
         RemoteRegistry,
+        Secret,
+        State,
+        copy,
         list_images,
+        list_repositories,
         list_tags,
         open_registry,
         open_store,
@@ -33,14 +43,24 @@ if TYPE_CHECKING:
 __all__ = [
     "Access",
     "Copied",
+    "Credentials",
+    "Digest",
     "Event",
     "ImageReference",
+    "ImageRow",
     "ImageStore",
+    "Listener",
+    "NotFound",
     "Pulled",
     "RegistryError",
+    "RegistryErrors",
     "RemoteRegistry",
+    "Secret",
+    "State",
     "__version__",
+    "copy",
     "list_images",
+    "list_repositories",
     "list_tags",
     "open_registry",
     "open_store",
@@ -55,3 +75,7 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'entrepot' has no attribute {name!r}")
     return getattr(importlib.import_module("entrepot.api"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(globals().keys() | set(__all__))

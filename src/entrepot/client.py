@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 from entrepot.auth.credentials import CredentialStore
@@ -49,12 +49,19 @@ _SYSTEM_CERTIFICATES = (
     Path("/etc/docker/certs.d"),
 )
 
+# Nobody has said what the environment is; this module does not look for itself.
+NO_ENVIRONMENT: Mapping[str, str] = MappingProxyType({})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """How registries are reached, and as whom. Files that users keep for docker, podman and containerd are read."""
+    """How registries are reached, and as whom. Files that users keep for docker, podman and containerd are read.
 
-    environment: Mapping[str, str] = field(default_factory=dict)
+    ``logins`` go before what those files say, by registry; None is nobody.
+    """
+
+    environment: Mapping[str, str] = field(default_factory=lambda: NO_ENVIRONMENT)
+    logins: Mapping[str, Credentials | None] = field(default_factory=dict)
     home: Path = field(default_factory=Path.home)
     ca_file: Path | None = None
     certificate: Path | None = None
@@ -97,7 +104,7 @@ class Client:
     @property
     def transport(self) -> Transport:
         if self._transport is None:
-            self._transport = _transport(self.access, self.credentials.find)
+            self._transport = _transport(self.access, self.find_credentials)
         return self._transport
 
     @cached_property
@@ -128,9 +135,10 @@ class Client:
         """The push of images to the repository that ``reference`` names."""
         return Push(self.store, self.remote(reference), self.options())
 
-    def find_credentials(self, domain: str) -> Credentials | None:
-        """The login for a registry, None for nobody."""
-        return self.credentials.find(domain)
+    def find_credentials(self, domain: str, path: str = "") -> Credentials | None:
+        """The login for a registry, or for a repository ``path`` of it; None for nobody."""
+        logins = self.access.logins
+        return logins[domain] if domain in logins else self.credentials.find(domain, path)
 
 
 @dataclass(frozen=True, slots=True)
