@@ -135,12 +135,11 @@ def test_pull_tag_that_is_absent_names_close_ones(entrepot: Entrepot, publish: P
     assert hint.startswith("Hint: tags that come close: 1.23.4, 1.23.3;")
 
 
-def test_pull_repository_that_is_absent_is_denied_as_docker_says_it(
-    entrepot: Entrepot, registry: RegistryProcess
-) -> None:
+def test_pull_repository_that_is_absent_says_so_as_docker_does(entrepot: Entrepot, registry: RegistryProcess) -> None:
     done = entrepot("pull", f"{registry.host}/no/such:v1")
     assert done.code == 2
-    assert f"pull access denied for {registry.host}/no/such, repository does not exist or may require" in done.err
+    assert f"Error: repository {registry.host}/no/such not found: name unknown: " in done.err
+    assert f"Hint: entrepot catalog {registry.host} lists the repositories there\n" in done.err
 
 
 @pytest.mark.parametrize(

@@ -111,17 +111,24 @@ def test_push_name_without_user_names_the_user_who_is_logged_in(
     assert "hunter2" not in done.err + done.out
 
 
-def test_push_tag_that_is_not_here_says_so(entrepot: Entrepot, registry: RegistryProcess) -> None:
-    done = entrepot("push", f"{registry.host}/no/such:v2")
+@pytest.mark.parametrize("tag", ["", ":v2"], ids=["no tag", "tag"])
+def test_push_repository_that_is_not_here_says_so(entrepot: Entrepot, registry: RegistryProcess, tag: str) -> None:
+    done = entrepot("push", f"{registry.host}/no/such{tag}")
     assert done.code == 2
-    assert done.out == f"The push refers to repository [{registry.host}/no/such]\n"
-    assert done.err.startswith(f"Error: tag does not exist: {registry.host}/no/such:v2\n")
+    assert done.lines[-1] == f"The push refers to repository [{registry.host}/no/such]"
+    assert done.err.startswith(
+        f"Error: An image does not exist locally with the tag: {registry.host}/no/such\nHint: entrepot images lists"
+    )
 
 
-def test_push_repository_that_is_not_here_says_so(entrepot: Entrepot, registry: RegistryProcess) -> None:
-    done = entrepot("push", f"{registry.host}/no/such")
+@pytest.mark.parametrize(("tag", "shown"), [("", ":latest"), (":v2", ":v2")], ids=["no tag", "tag"])
+def test_push_tag_that_is_not_here_says_so(
+    entrepot: Entrepot, publish: Publish, name: str, tag: str, shown: str
+) -> None:
+    entrepot("pull", str(reference := publish(IMAGE, name, "v1")))
+    done = entrepot("push", f"{reference.name}{tag}")
     assert done.code == 2
-    assert f"Error: An image does not exist locally with the tag: {registry.host}/no/such\n" in done.err
+    assert done.err.startswith(f"Error: tag does not exist: {reference.name}{shown}\n")
 
 
 def test_push_digest_is_refused(entrepot: Entrepot) -> None:

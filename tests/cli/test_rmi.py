@@ -59,7 +59,7 @@ def test_rmi_absent_image_by_force_says_so_and_succeeds(entrepot: Entrepot) -> N
 
 def test_rmi_of_several_removes_those_that_are_there(entrepot: Entrepot) -> None:
     done = entrepot("rmi", "nosuch", "web:1", SHORT)
-    assert (done.code, done.err) == (2, "Error: No such image: nosuch:latest\n")
+    assert (done.code, done.err) == (2, "Error: No such image: nosuch\n")
     assert done.lines[0] == "Untagged: web:1"
     assert f"Deleted: {IMAGE.id}" in done.lines
 

@@ -11,7 +11,15 @@ import click
 from entrepot.cli.network import Reach, choice_of, network_options, parallel_option, platform_options
 from entrepot.cli.progress import Mode, Progress, progress_for, progress_option
 from entrepot.client import Client
-from entrepot.errors import AccessDenied, ManifestUnknown, NotFound, ParameterInvalid, RegistryError, Unauthenticated
+from entrepot.errors import (
+    AccessDenied,
+    ManifestUnknown,
+    NotFound,
+    ParameterInvalid,
+    RegistryError,
+    RepositoryUnknown,
+    Unauthenticated,
+)
 from entrepot.image_store.pulling import Pulled
 from entrepot.reference import DEFAULT_TAG, ImageReference, Tag
 from entrepot.repositories.base import Repository
@@ -150,6 +158,10 @@ async def _tags(repository: Repository) -> list[Tag]:
 
 def _explained(error: RegistryError, reference: ImageReference) -> RegistryError:
     """A refusal says little: registries hide what exists from those who may not see it."""
+    if isinstance(error, RepositoryUnknown):
+        hint = f"entrepot catalog {reference.domain} lists the repositories there"
+        message = f"repository {reference.familiar_name} not found: name unknown: {error.message}"
+        return RepositoryUnknown(message, **{"hint": hint, **error.detail})
     if not isinstance(error, AccessDenied | Unauthenticated | NotFound) or "platforms" in error.detail:
         return error
     where = "" if reference.domain == "docker.io" else f" {reference.domain}"

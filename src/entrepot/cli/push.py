@@ -72,12 +72,17 @@ async def _push(
 
 
 async def _all_tags(client: Client, reference: ImageReference) -> list[Tag]:
+    tags = await _tags(client, reference)
+    if not tags:
+        raise ManifestUnknown(f"An image does not exist locally with the tag: {reference.familiar_name}")
+    return tags
+
+
+async def _tags(client: Client, reference: ImageReference) -> list[Tag]:
     try:
         page = await client.store.repository(reference.stored_name).list_tags(limit=_TAGS_AT_ONCE)
     except RepositoryUnknown:
-        page = None
-    if page is None or not page.items:
-        raise ManifestUnknown(f"An image does not exist locally with the tag: {reference.familiar_name}")
+        return []
     return [Tag(tag) for tag in page.items]
 
 
@@ -86,18 +91,22 @@ async def _push_one(client: Client, reference: ImageReference, platform: Platfor
     try:
         root = await (push.read_one(reference, platform) if platform else push.read(reference))
     except (ManifestUnknown, RepositoryUnknown) as error:
-        raise ManifestUnknown(
-            f"An image does not exist locally with the tag: {reference.familiar_name}"
-            if reference.tag == DEFAULT_TAG
-            else f"tag does not exist: {reference.familiar}",
-            hint="entrepot images lists what there is; entrepot tag gives an image this name",
-        ) from error
+        raise await _absent(client, reference) from error
     _require_owner(client, reference)
     try:
         copied = await push.run(reference, root)
     except (AccessDenied, Unauthenticated, NotFound) as error:
         raise _explained(client, error, reference) from error
     talk.say(f"{reference.tag}: digest: {copied.digest} size: {len(root.manifest.content)}")
+
+
+async def _absent(client: Client, reference: ImageReference) -> ManifestUnknown:
+    """Docker's words, which depend on whether there is any image of that repository."""
+    if await _tags(client, reference):
+        message = f"tag does not exist: {reference.familiar}"
+    else:
+        message = f"An image does not exist locally with the tag: {reference.familiar_name}"
+    return ManifestUnknown(message, hint="entrepot images lists what there is; entrepot tag gives an image this name")
 
 
 def _require_owner(client: Client, reference: ImageReference) -> None:

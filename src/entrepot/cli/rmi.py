@@ -10,7 +10,7 @@ import click
 from entrepot.cli.completion import complete_image
 from entrepot.cli.failures import report
 from entrepot.cli.local import on_store, root_option
-from entrepot.errors import NotFound, RegistryError, RegistryErrors
+from entrepot.errors import ManifestUnknown, NotFound, RegistryError, RegistryErrors
 from entrepot.image_store.removal import Removal
 from entrepot.image_store.store import ImageStore
 
@@ -38,7 +38,7 @@ def rmi(names: Sequence[str], force: bool, root: Path) -> None:
             try:
                 _print(await store.remove(name, force=force))
             except RegistryError as error:
-                errors.append(error)
+                errors.append(_as_asked(name, error))
         return errors
 
     errors = on_store(root, remove)
@@ -51,3 +51,10 @@ def rmi(names: Sequence[str], force: bool, root: Path) -> None:
 def _print(removal: Removal) -> None:
     for line in removal.lines():
         click.echo(line)
+
+
+def _as_asked(name: str, error: RegistryError) -> RegistryError:
+    """Docker repeats here what was typed, without the tag that it stands for."""
+    if isinstance(error, ManifestUnknown) and error.message.startswith("No such image"):
+        return ManifestUnknown(f"No such image: {name}", **error.detail)
+    return error
