@@ -37,6 +37,7 @@ format: setup
 	$(BIN)/ruff check --fix .
 
 docs: setup
+	$(BIN)/python -m entrepot.metadata.compiled > texts.tmp && mv texts.tmp src/entrepot/metadata/sqlite_texts.json
 	$(BIN)/entrepot config reference > docs/configuration.md
 	$(BIN)/entrepot manual > docs/cli.md
 

@@ -10,7 +10,7 @@ from entrepot.errors import Unavailable
 from entrepot.folders import DATABASE_FILE
 from entrepot.image_store.store import ImageStore
 from entrepot.metadata.migrate import upgrade_sqlite
-from entrepot.metadata.plain_sqlite import PlainSqliteMetadata
+from entrepot.metadata.sqlite import SqliteMetadata
 from entrepot.platforms import Platform
 from entrepot.store.disk import Disk
 from entrepot.store.filesystem import FilesystemBlobStore
@@ -25,7 +25,7 @@ async def open_image_store(root: Path, *, platform: Platform | None = None) -> A
         upgrade_sqlite(root / DATABASE_FILE)
     except OSError as error:
         raise Unavailable(f"cannot write to {error.filename or root}: {error.strerror}") from error
-    metadata = PlainSqliteMetadata(root / DATABASE_FILE)
+    metadata = SqliteMetadata(root / DATABASE_FILE)
     try:
         yield ImageStore(FilesystemBlobStore(root), metadata, platform=platform)
     finally:

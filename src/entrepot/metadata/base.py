@@ -16,15 +16,12 @@ All that an operation changes is changed in one transaction, or not at all when 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
-
-if TYPE_CHECKING:
-    import sqlalchemy as sa
+from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 
 Row = Sequence[Any]
-Statement: TypeAlias = "tuple[sa.Executable | str, Mapping[str, Any]]"
+Statement = tuple[str, Mapping[str, Any]]  # a Named, or SQL with :name parameters
 Operation = Generator[Statement, list[Row], T]
 
 

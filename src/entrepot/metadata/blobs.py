@@ -4,73 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import sqlalchemy as sa
-from sqlalchemy import bindparam, select
-
 from entrepot.digest import Digest
 from entrepot.errors import BlobInUse, BlobUnknown
 from entrepot.metadata.base import Operation, Row
-from entrepot.metadata.schema import blobs, edges, links, manifests, repositories
+from entrepot.metadata.named import Named
 from entrepot.metadata.statements import (
     DELETE_REPOSITORY_IF_EMPTY,
     absent,
     find_repository,
     make_repository,
-    upsert,
 )
 from entrepot.reference import RepositoryName
 from entrepot.store.base import StoredBlob
 
-_BLOB = (blobs.c.id, blobs.c.digest, blobs.c.size, blobs.c.location)
-
-SELECT_LINKED = (
-    select(*_BLOB)
-    .join_from(repositories, links, links.c.repository_id == repositories.c.id)
-    .join(blobs, blobs.c.id == links.c.blob_id)
-    .where(
-        repositories.c.name == bindparam("name"),
-        links.c.digest == bindparam("digest"),
-        blobs.c.location.is_not(None),
-    )
-)
-
-SELECT_LINKED_ANYWHERE = (
-    select(*_BLOB)
-    .join_from(links, blobs, blobs.c.id == links.c.blob_id)
-    .where(links.c.digest == bindparam("digest"), blobs.c.location.is_not(None))
-    .limit(1)
-)
-
-_insert_blob = upsert(blobs).values(
-    digest=bindparam("digest"), size=bindparam("size"), location=bindparam("location"), created_at=bindparam("now")
-)
-INSERT_BLOB = _insert_blob.on_conflict_do_update(
-    index_elements=["digest"], set_={"location": _insert_blob.excluded.location}
-).returning(blobs.c.id)
-
-INSERT_LINK = (
-    upsert(links)
-    .values(
-        repository_id=bindparam("repository_id"),
-        digest=bindparam("digest"),
-        blob_id=bindparam("blob_id"),
-        created_at=bindparam("now"),
-    )
-    .on_conflict_do_nothing()
-)
-
-DELETE_LINK = (
-    sa.delete(links)
-    .where(links.c.repository_id == bindparam("repository_id"), links.c.digest == bindparam("digest"))
-    .returning(links.c.blob_id)
-)
-
-SELECT_USER = (
-    select(manifests.c.digest)
-    .join_from(edges, manifests, manifests.c.id == edges.c.manifest_id)
-    .where(edges.c.digest == bindparam("digest"), manifests.c.repository_id == bindparam("repository_id"))
-    .limit(1)
-)
+SELECT_LINKED = Named("blobs.SELECT_LINKED")
+SELECT_LINKED_ANYWHERE = Named("blobs.SELECT_LINKED_ANYWHERE")
+INSERT_BLOB = Named("blobs.INSERT_BLOB")
+INSERT_LINK = Named("blobs.INSERT_LINK")
+DELETE_LINK = Named("blobs.DELETE_LINK")
+SELECT_USER = Named("blobs.SELECT_USER")
 
 
 @dataclass(frozen=True, slots=True)

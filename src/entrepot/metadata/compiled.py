@@ -1,13 +1,17 @@
-"""SQLAlchemy statements as SQL text for a driver with ``?`` parameters, compiled once and kept.
+"""Makes the texts of ``texts.py`` out of SQLAlchemy's statements in ``sql/``.
 
-Reading one row through SQLAlchemy's engine costs 20 us here, through the driver with text compiled before
-hand 7 us: on the way of every pull that is the difference (``docs/adr/0002-sqlite-driver.md``).
+``python -m entrepot.metadata.compiled`` prints them. Reading one row through SQLAlchemy's engine costs 20 us here,
+through the driver with text compiled before hand 7 us (``docs/adr/0002-sqlite-driver.md``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import importlib
+import json
+import pkgutil
+import re
+import sys
+from collections.abc import Iterator
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -15,62 +19,38 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from entrepot.metadata import sql
+from entrepot.metadata.texts import Text
+
 _DIALECT: Dialect = SQLiteDialect_pysqlite(paramstyle="qmark")
+_EXPANDING = re.compile(r"\(__\[POSTCOMPILE_(\w+)\]\)")
 
 
-@dataclass(frozen=True, slots=True)
-class _Form:
-    """The text of a statement whose lists have certain lengths, and what stands for their items in it."""
-
-    text: str
-    names: Sequence[str]
-    items: Mapping[str, Sequence[str]]
-
-
-class Compiled:
-    """One statement: its text, and its parameters in the order of the text."""
-
-    def __init__(self, statement: sa.Executable) -> None:
-        compiler = cast(SQLCompiler, cast(sa.ClauseElement, statement).compile(dialect=_DIALECT))
-        self._compiler = compiler
-        self._text = str(compiler)
-        self._names = tuple(compiler.positiontup or ())
-        required = {name for name, bind in compiler.binds.items() if bind.required}
-        self._defaults = {name: value for name, value in compiler.params.items() if name not in required}
-        self._lists = [bind.key for bind in compiler.binds.values() if bind.expanding]
-        self._forms: dict[tuple[int, ...], _Form] = {}
-
-    def with_values(self, values: Mapping[str, Any]) -> tuple[str, Sequence[Any]]:
-        """The text and its parameters; lists are spread over as many question marks as they need."""
-        if self._lists:
-            return self._spread(values)
-        if self._defaults:
-            values = {**self._defaults, **values}
-        return self._text, [values[name] for name in self._names]
-
-    def _spread(self, values: Mapping[str, Any]) -> tuple[str, Sequence[Any]]:
-        lengths = tuple(len(values[name]) for name in self._lists)
-        form = self._forms.get(lengths) or self._form(lengths, values)
-        flat = {**self._defaults, **values}
-        for name, items in form.items.items():
-            flat.update(zip(items, values[name], strict=True))
-        return form.text, [flat[name] for name in form.names]
-
-    def _form(self, lengths: tuple[int, ...], values: Mapping[str, Any]) -> _Form:
-        expanded = self._compiler.construct_expanded_state(dict(values))
-        items = {name: tuple(expanded.parameter_expansion[name]) for name in self._lists}
-        form = self._forms[lengths] = _Form(expanded.statement, tuple(expanded.positiontup or ()), items)
-        return form
+def statements() -> Iterator[tuple[str, sa.Executable]]:
+    """Every public statement in ``sql/`` with its name, ``MODULE.NAME``."""
+    for module in pkgutil.iter_modules(sql.__path__):
+        found = vars(importlib.import_module(f"{sql.__name__}.{module.name}"))
+        for name, value in sorted(found.items()):
+            if isinstance(value, sa.Executable) and name.isupper() and not name.startswith("_"):
+                yield f"{module.name}.{name}", value
 
 
-class Compiler:
-    """Remembers what it has compiled; statements are module constants, so there are only so many."""
+def text_of(statement: sa.Executable) -> Text:
+    """The text of one statement for SQLite."""
+    compiler = cast(SQLCompiler, cast(sa.ClauseElement, statement).compile(dialect=_DIALECT))
+    required = {name for name, bind in compiler.binds.items() if bind.required}
+    defaults = {name: value for name, value in compiler.params.items() if name not in required}
+    return Text(_EXPANDING.sub(r"([\1])", str(compiler)), tuple(compiler.positiontup or ()), defaults)
 
-    def __init__(self) -> None:
-        self._compiled: dict[sa.Executable, Compiled] = {}
 
-    def __call__(self, statement: sa.Executable, values: Mapping[str, Any]) -> tuple[str, Sequence[Any]]:
-        compiled = self._compiled.get(statement)
-        if compiled is None:
-            compiled = self._compiled[statement] = Compiled(statement)
-        return compiled.with_values(values)
+def as_json() -> str:
+    """What is kept in the file."""
+    entries: dict[str, Any] = {}
+    for name, statement in statements():
+        text = text_of(statement)
+        entries[name] = {"text": text.text, "names": list(text.names), "defaults": dict(text.defaults)}
+    return json.dumps(entries, indent=1, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(as_json())

@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, select
-
 from entrepot.metadata.base import Operation
-from entrepot.metadata.schema import repositories, tags
+from entrepot.metadata.named import Named
 from entrepot.metadata.statements import find_repository
 from entrepot.reference import RepositoryName
 
-SELECT_TAGS = (
-    select(tags.c.name)
-    .where(tags.c.repository_id == bindparam("repository_id"), tags.c.name > bindparam("last"))
-    .order_by(tags.c.name)
-    .limit(bindparam("limit"))
-)
-
-SELECT_REPOSITORIES = (
-    select(repositories.c.name)
-    .where(repositories.c.name > bindparam("last"))
-    .order_by(repositories.c.name)
-    .limit(bindparam("limit"))
-)
-
-SEARCH_REPOSITORIES = (
-    select(repositories.c.name)
-    .where(repositories.c.name.like(bindparam("pattern"), escape="\\"))
-    .order_by(repositories.c.name)
-    .limit(bindparam("limit"))
-)
+SELECT_TAGS = Named("listings.SELECT_TAGS")
+SELECT_REPOSITORIES = Named("listings.SELECT_REPOSITORIES")
+SEARCH_REPOSITORIES = Named("listings.SEARCH_REPOSITORIES")
 
 
 def list_tags(repository: RepositoryName, *, last: str, limit: int) -> Operation[list[str]]:

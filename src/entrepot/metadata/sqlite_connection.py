@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from entrepot.errors import Corrupt, DatabaseBusy, StorageFull, Unavailable
 from entrepot.metadata.base import Operation, Row, Statement
+from entrepot.metadata.named import Named
+from entrepot.metadata.texts import with_values
 
 BUSY_SECONDS = 30.0
 
@@ -22,7 +24,6 @@ _PRAGMAS = (
 )
 
 T = TypeVar("T")
-Compile = Callable[[Any, Mapping[str, Any]], tuple[str, Sequence[Any]]]
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -41,25 +42,23 @@ def connect(path: Path) -> sqlite3.Connection:
         return connection
 
 
-def drive(connection: sqlite3.Connection, operation: Operation[T], compile: Compile | None = None) -> T:
-    """Run an operation. Statements that are no text go through ``compile``; without it they are a TypeError."""
+def drive(connection: sqlite3.Connection, operation: Operation[T]) -> T:
+    """Run an operation."""
     with translated():
         try:
             statement = next(operation)
             while True:
-                statement = operation.send(_execute(connection, statement, compile))
+                statement = operation.send(_execute(connection, statement))
         except StopIteration as stop:
             result: T = stop.value
             return result
 
 
-def _execute(connection: sqlite3.Connection, statement: Statement, compile: Compile | None) -> list[Row]:
+def _execute(connection: sqlite3.Connection, statement: Statement) -> list[Row]:
     text, values = statement
-    if isinstance(text, str):
-        return connection.execute(text, values).fetchall()
-    if compile is None:
-        raise TypeError(f"expected SQL text, got {type(text).__name__}: open the database with SqliteMetadata")
-    return connection.execute(*compile(text, values)).fetchall()
+    if isinstance(text, Named):
+        return connection.execute(*with_values(text, values)).fetchall()
+    return connection.execute(text, values).fetchall()
 
 
 @contextmanager

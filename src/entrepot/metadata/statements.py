@@ -1,34 +1,15 @@
-"""Pieces that several families of operations are made of: repositories, and SQL both databases understand."""
+"""Pieces that several families of operations are made of: what they say of repositories."""
 
 from __future__ import annotations
 
-import sqlalchemy as sa
-from sqlalchemy import bindparam, select
-from sqlalchemy.dialects.postgresql import insert
-
 from entrepot.errors import RegistryError, RepositoryUnknown
 from entrepot.metadata.base import Operation
-from entrepot.metadata.schema import links, manifests, repositories
+from entrepot.metadata.named import Named
 from entrepot.reference import RepositoryName
 
-# PostgreSQL and SQLite share the grammar of ON CONFLICT and RETURNING, and SQLAlchemy's construct for the one
-# compiles for the other.
-upsert = insert
-
-SELECT_REPOSITORY = select(repositories.c.id).where(repositories.c.name == bindparam("name"))
-
-INSERT_REPOSITORY = (
-    upsert(repositories)
-    .values(name=bindparam("name"), created_at=bindparam("now"))
-    .on_conflict_do_update(index_elements=["name"], set_={"name": bindparam("name")})
-    .returning(repositories.c.id)
-)
-
-DELETE_REPOSITORY_IF_EMPTY = sa.delete(repositories).where(
-    repositories.c.id == bindparam("repository_id"),
-    ~sa.exists().where(links.c.repository_id == bindparam("repository_id")),
-    ~sa.exists().where(manifests.c.repository_id == bindparam("repository_id")),
-)
+SELECT_REPOSITORY = Named("statements.SELECT_REPOSITORY")
+INSERT_REPOSITORY = Named("statements.INSERT_REPOSITORY")
+DELETE_REPOSITORY_IF_EMPTY = Named("statements.DELETE_REPOSITORY_IF_EMPTY")
 
 
 def find_repository(name: RepositoryName) -> Operation[int]:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
-
 from entrepot.metadata.base import Operation
-from entrepot.metadata.schema import blobs, manifests, repositories, uploads
+from entrepot.metadata.named import Named
 
-COUNT_BLOBS = select(func.count(), func.coalesce(func.sum(blobs.c.size), 0)).where(blobs.c.location.is_not(None))
-COUNT_MANIFESTS = select(func.count()).select_from(manifests)
-COUNT_REPOSITORIES = select(func.count()).select_from(repositories)
-COUNT_UPLOADS = select(func.count()).select_from(uploads)
+COUNT_BLOBS = Named("statistics.COUNT_BLOBS")
+COUNT_MANIFESTS = Named("statistics.COUNT_MANIFESTS")
+COUNT_REPOSITORIES = Named("statistics.COUNT_REPOSITORIES")
+COUNT_UPLOADS = Named("statistics.COUNT_UPLOADS")
 
 
 @dataclass(frozen=True, slots=True)

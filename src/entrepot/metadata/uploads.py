@@ -6,36 +6,19 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-import sqlalchemy as sa
-from sqlalchemy import bindparam, func, select
-
 from entrepot.errors import TooManyUploads, UploadUnknown
 from entrepot.metadata.base import Operation
-from entrepot.metadata.schema import uploads
+from entrepot.metadata.named import Named
 from entrepot.reference import RepositoryName
 from entrepot.store.base import UploadState
 
-COUNT_UPLOADS = select(func.count()).select_from(uploads).where(uploads.c.repository == bindparam("repository"))
-INSERT_UPLOAD = sa.insert(uploads).values(
-    id=bindparam("id"), repository=bindparam("repository"), state=bindparam("state"), updated_at=bindparam("now")
-)
-SELECT_UPLOAD = select(uploads.c.state).where(
-    uploads.c.id == bindparam("id"), uploads.c.repository == bindparam("repository")
-)
-UPDATE_UPLOAD = (
-    sa.update(uploads)
-    .where(uploads.c.id == bindparam("upload_id"))
-    .values(state=bindparam("new_state"), updated_at=bindparam("now"))
-    .returning(uploads.c.id)
-)
-DELETE_UPLOAD = sa.delete(uploads).where(uploads.c.id == bindparam("id")).returning(uploads.c.id)
-SELECT_EXPIRED = (
-    select(uploads.c.id)
-    .where(uploads.c.updated_at < bindparam("before"))
-    .order_by(uploads.c.updated_at)
-    .limit(bindparam("limit"))
-)
-SELECT_UPLOAD_EXISTS = select(uploads.c.updated_at).where(uploads.c.id == bindparam("id"))
+COUNT_UPLOADS = Named("uploads.COUNT_UPLOADS")
+INSERT_UPLOAD = Named("uploads.INSERT_UPLOAD")
+SELECT_UPLOAD = Named("uploads.SELECT_UPLOAD")
+UPDATE_UPLOAD = Named("uploads.UPDATE_UPLOAD")
+DELETE_UPLOAD = Named("uploads.DELETE_UPLOAD")
+SELECT_EXPIRED = Named("uploads.SELECT_EXPIRED")
+SELECT_UPLOAD_EXISTS = Named("uploads.SELECT_UPLOAD_EXISTS")
 
 
 @dataclass(frozen=True, slots=True)

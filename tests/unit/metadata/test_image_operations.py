@@ -10,7 +10,6 @@ import pytest
 from entrepot.digest import Digest
 from entrepot.metadata import images, layers, listings, origins
 from entrepot.metadata.layers import ConfigFacts, LayerFacts
-from entrepot.metadata.plain_sqlite import PlainSqliteMetadata
 from entrepot.metadata.sqlite import SqliteMetadata
 from entrepot.reference import RepositoryName, Tag
 from entrepot.repositories.local import LocalRegistry, Rules
@@ -149,11 +148,3 @@ async def test_list_everything_leaves_out_names_that_begin_with_no_registry(meta
     found = await metadata.read(images.list_everything(untagged))
     assert [held.name for held in found] == sorted(inside)
     assert [tag.name for held in found for tag in held.tags] == ["v1"] * len(inside)
-
-
-async def test_plain_metadata_runs_text_only(database: Path) -> None:
-    metadata = PlainSqliteMetadata(database)
-    assert await metadata.read(layers.layer_sizes()) == {}
-    with pytest.raises(TypeError, match="expected SQL text, got Select: open the database with SqliteMetadata"):
-        await metadata.read(listings.list_repositories(last="", limit=1))
-    await metadata.close()

@@ -1,0 +1,36 @@
+"""The statements of ``metadata/uploads.py``."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam, func, select
+
+from entrepot.metadata.schema import uploads
+
+COUNT_UPLOADS = select(func.count()).select_from(uploads).where(uploads.c.repository == bindparam("repository"))
+
+INSERT_UPLOAD = sa.insert(uploads).values(
+    id=bindparam("id"), repository=bindparam("repository"), state=bindparam("state"), updated_at=bindparam("now")
+)
+
+SELECT_UPLOAD = select(uploads.c.state).where(
+    uploads.c.id == bindparam("id"), uploads.c.repository == bindparam("repository")
+)
+
+UPDATE_UPLOAD = (
+    sa.update(uploads)
+    .where(uploads.c.id == bindparam("upload_id"))
+    .values(state=bindparam("new_state"), updated_at=bindparam("now"))
+    .returning(uploads.c.id)
+)
+
+DELETE_UPLOAD = sa.delete(uploads).where(uploads.c.id == bindparam("id")).returning(uploads.c.id)
+
+SELECT_EXPIRED = (
+    select(uploads.c.id)
+    .where(uploads.c.updated_at < bindparam("before"))
+    .order_by(uploads.c.updated_at)
+    .limit(bindparam("limit"))
+)
+
+SELECT_UPLOAD_EXISTS = select(uploads.c.updated_at).where(uploads.c.id == bindparam("id"))
