@@ -1,4 +1,4 @@
-"""One vocabulary for five clients, so that one test speaks about all of them.
+"""One vocabulary for six clients, so that one test speaks about all of them.
 
 A *name* is what a user types: ``127.0.0.1:5000/team/app:v1`` or ``…@sha256:…``.
 """
@@ -17,6 +17,7 @@ from entrepot.testing.images import Image
 from .commands import TIMEOUT_SECONDS, Outcome, begin, run
 
 CLIENTS = [
+    pytest.param("entrepot_client", id="entrepot"),
     pytest.param("docker", marks=pytest.mark.root),
     pytest.param("podman", marks=pytest.mark.root),
     pytest.param("buildah", marks=pytest.mark.root),

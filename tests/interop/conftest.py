@@ -20,6 +20,7 @@ from .commands import run
 from .containerd import Containerd
 from .containerd import containerd as run_containerd
 from .docker import Docker, docker_program, engine
+from .entrepot_client import EntrepotClient
 from .peers import DockerRegistry, Registry
 from .podman import Buildah, Podman
 from .skopeo import Skopeo
@@ -100,6 +101,12 @@ def second_docker(workspace: Path) -> Iterator[Docker]:
     folder = new_folder(workspace, "docker2")
     with engine(folder):
         yield Docker(docker_program(), folder)
+
+
+@pytest.fixture(scope="session")
+def entrepot_client(workspace: Path) -> EntrepotClient:
+    """Not called ``entrepot``: that is the registry."""
+    return EntrepotClient(new_folder(workspace, "client"))
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,8 @@ def test_image_pushed_by_one_client_is_pulled_by_another(
 
 @pytest.fixture
 def everybody(request: pytest.FixtureRequest, docker: Docker, second_docker: Docker) -> list[ImageClient]:
-    others = [request.getfixturevalue(title) for title in ("podman", "buildah", "skopeo", "containerd")]
+    titles = ("podman", "buildah", "skopeo", "containerd", "entrepot_client")
+    others = [request.getfixturevalue(title) for title in titles]
     return [docker, second_docker, *others]
 
 

@@ -1,4 +1,4 @@
-"""A layer over 2 GiB: sizes that do not fit 32 bits with a sign, through skopeo and docker."""
+"""A layer over 2 GiB: sizes that do not fit 32 bits with a sign, through skopeo, docker and our own command."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from .docker import Docker
+from .entrepot_client import EntrepotClient
 from .large_images import write_large_layout
 from .peers import Registry
 from .skopeo import FROM_HTTP, TO_HTTP, Skopeo
@@ -42,6 +43,19 @@ def test_skopeo_pulls_what_it_pushed(skopeo: Skopeo, large_name: str, workspace:
     [layer] = manifest_answer(large_name).json()["layers"]
     assert (pulled / layer["digest"].partition(":")[2]).stat().st_size == layer["size"] > LARGE
     shutil.rmtree(pulled)
+
+
+def test_entrepot_pulls_it_and_pushes_it_again_elsewhere(entrepot_client: EntrepotClient, large_name: str) -> None:
+    """What is pulled is checked against the digests; what is pushed keeps its digest."""
+    entrepot_client.cli.run("pull", "--quiet", large_name, timeout=LIMIT_SECONDS)
+    other_name = large_name.replace("127.0.0.1", "localhost").replace("/app:", "/by-entrepot:")
+    entrepot_client.tag(large_name, other_name)
+    entrepot_client.cli.run("push", "--quiet", other_name, timeout=LIMIT_SECONDS)
+    assert manifest_digest(other_name) == manifest_digest(large_name)
+    [layer] = manifest_answer(other_name).json()["layers"]
+    assert blob_hash(other_name, layer["digest"]) == layer["digest"]
+    entrepot_client.remove(large_name)
+    entrepot_client.remove(other_name)
 
 
 @pytest.mark.root
