@@ -58,8 +58,13 @@ class SocketResponse:
     async def pieces(self) -> AsyncIterator[bytes]:
         content = self._response.content
         with translated(self._request.method, self._request.url):
-            while piece := (await content.readchunk())[0]:  # not joined with others: they are large as they come
-                yield piece
+            try:
+                async for piece in _pieces(content):
+                    yield piece
+            except aiohttp.ClientError:
+                if left := _left(content):
+                    yield left
+                raise
 
 
 class SocketExchange:
@@ -232,6 +237,22 @@ def _has_input(connection: socket.socket) -> bool:
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     return bool(poll.poll(0))
+
+
+async def _pieces(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Not joined with others: they are large as they come."""
+    while True:
+        piece, is_chunk = await content.readchunk()
+        if piece:
+            yield piece
+        elif not is_chunk:  # the end of a chunk whose bytes have been read is no end of the body
+            return
+
+
+def _left(content: aiohttp.StreamReader) -> bytes:
+    """What had come when the connection broke; aiohttp does not give it to those who are behind."""
+    content._exception = None
+    return content.read_nowait()
 
 
 def _parse(address: str) -> URL:
