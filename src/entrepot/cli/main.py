@@ -7,12 +7,14 @@ Exit codes: 0 done, 1 failed, 2 not found, 125 wrong usage (as docker has it), 1
 
 from __future__ import annotations
 
+import gc
 import importlib
 import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import click
@@ -34,11 +36,11 @@ class Entry(NamedTuple):
 
 COMMANDS = {
     "admin": Entry("entrepot.cli.admin", "Look after a registry: check what is stored."),
-    "attach": Entry("entrepot.cli.attach", "Attach files to an image in a registry, and print the digest of what holds them."),
+    "attach": Entry("entrepot.cli.attach", "Attach files to an image in a registry."),
     "catalog": Entry("entrepot.cli.catalog", "List the repositories of a registry."),
     "completion": Entry("entrepot.cli.completion", "Print a script that makes the shell complete commands and names."),
     "config": Entry("entrepot.cli.config", "Check, show and describe the settings."),
-    "copy": Entry("entrepot.cli.copy", "Copy an image from one place to another, and print its digest."),
+    "copy": Entry("entrepot.cli.copy", "Copy an image from one place to another."),
     "df": Entry("entrepot.cli.df", "Show what the images take on the disk."),
     "diff": Entry("entrepot.cli.diff", "Show what two images differ in: config, layers, files."),
     "digest": Entry("entrepot.cli.digest", "Print the digest of an image in a registry."),
@@ -54,7 +56,7 @@ COMMANDS = {
     "prune": Entry("entrepot.cli.prune", "Remove what is of no use any more."),
     "pull": Entry("entrepot.cli.pull", "Fetch an image from a registry."),
     "push": Entry("entrepot.cli.push", "Send an image to a registry."),
-    "referrers": Entry("entrepot.cli.referrers", "List what refers to an image in a registry: signatures, SBOMs, attestations."),
+    "referrers": Entry("entrepot.cli.referrers", "List what refers to an image in a registry."),
     "rmi": Entry("entrepot.cli.rmi", "Remove images."),
     "save": Entry("entrepot.cli.save", "Put images into an archive."),
     "serve": Entry("entrepot.cli.serve", "Run the registry."),
@@ -121,7 +123,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(importlib.import_module(COMMANDS[cmd_name].module), cmd_name)
+        command = getattr(_imported(COMMANDS[cmd_name].module), cmd_name)
         assert isinstance(command, click.Command)
         return command
 
@@ -215,6 +217,16 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def _discard_stdout() -> None:
     """Whoever read our output is gone; without this the interpreter complains once more when it exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _imported(name: str) -> ModuleType:
+    """A module, imported without looking for garbage meanwhile: what is imported stays."""
+    gc.disable()
+    try:
+        return importlib.import_module(name)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def main() -> None:
