@@ -7,7 +7,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -52,14 +52,14 @@ async def open_source(client: Client, place: Place, *, whole: bool = False) -> A
     """
     if place.kind in (Kind.REGISTRY, Kind.STORE):
         reference = name_of(place)
-        repository = _repository(client, place.kind, reference)
-        yield Source(place, repository, None if whole else reference.target)
+        yield Source(place, _repository(client, place.kind, reference), None if whole else reference.target)
     elif place.kind is Kind.LAYOUT:
         layout = LayoutRepository(path_of(place), LAYOUT)
-        yield Source(place, layout, None if whole else place.target or await _only_of_layout(layout, place))
+        is_clear = whole or place.target is not None
+        yield Source(place, layout, place.target) if is_clear else await _only_of_layout(layout, place)
     else:
         async with _archive(client, place) as archive:
-            yield Source(place, archive, None if whole else _only_of_archive(archive, place))
+            yield Source(place, archive, None) if whole else _only_of_archive(archive, place)
 
 
 def _repository(client: Client, kind: Kind, reference: ImageReference) -> Repository:
@@ -68,28 +68,41 @@ def _repository(client: Client, kind: Kind, reference: ImageReference) -> Reposi
     return client.remote(reference)
 
 
-async def _only_of_layout(layout: LayoutRepository, place: Place) -> Digest:
+async def _only_of_layout(layout: LayoutRepository, place: Place) -> Source:
+    """The one image that is there, under its tag if it has one tag."""
     index = await layout.read_index()
     if not index.entries:
         raise ManifestUnknown(f"{place}: there is no image in it", path=str(place.path))
+    if len(index.tags) == 1:
+        return Source(place.at(index.tags[0]), layout, index.tags[0])
     tagged = {descriptor.digest for tag in index.tags if (descriptor := index.find(tag)) is not None}
     found = tagged or {entry.descriptor.digest for entry in index.entries}
     if len(found) == 1:
-        return Digest.parse(found.pop())
+        return Source(place, layout, Digest.parse(found.pop()))
     raise _unclear(place, [str(tag) for tag in index.tags])
 
 
-def _only_of_archive(archive: ArchiveRepository, place: Place) -> Tag | Digest:
+def _only_of_archive(archive: ArchiveRepository, place: Place) -> Source:
+    """The one image that is meant. Without a name in ``place`` it keeps the tag that it has in the archive."""
     if place.kind is Kind.OCI_ARCHIVE and place.target is not None:
-        return place.target
+        return Source(place, archive, place.target)
     wanted = str(place.reference) if place.kind is Kind.DOCKER_ARCHIVE and place.reference is not None else None
     found = [image for image in archive.images if wanted is None or wanted in map(_full_name, image.names)]
-    if len(found) == 1:
-        return found[0].digest
     names = [name for image in archive.images for name in image.names]
+    if len(found) == 1:
+        named = place if place.target else replace(place, target=_tag_of(names))
+        return Source(named, archive, found[0].digest)
     if wanted is not None:
         raise ManifestUnknown(f"{place}: no such image in it; there are: {_listed(names)}", name=wanted)
     raise _unclear(place, names)
+
+
+def _tag_of(names: Sequence[str]) -> Tag | None:
+    """The tag of the only name there is, as far as it is one."""
+    try:
+        return ImageReference.parse(names[0]).tag if len(names) == 1 else None
+    except Invalid:
+        return None
 
 
 def _full_name(name: str) -> str:

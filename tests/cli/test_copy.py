@@ -10,7 +10,15 @@ import pytest
 
 from entrepot.cli.main import run
 from entrepot.reference import ImageReference
-from entrepot.testing.images import Image, Index, build_artifact, build_image, build_index, write_docker_archive
+from entrepot.testing.images import (
+    Image,
+    Index,
+    build_artifact,
+    build_image,
+    build_index,
+    write_docker_archive,
+    write_layout,
+)
 from entrepot.testing.server import RegistryProcess
 from tests.cli.conftest import Entrepot, Publish
 
@@ -146,6 +154,19 @@ class TestOne:
         assert entrepot("copy", reference.name + suffix, f"oci:{tmp_path}/layout{target}").code == 0
         assert layout_tags(tmp_path / "layout") == dict.fromkeys(tags, IMAGE.digest)
 
+    @pytest.mark.parametrize(("kept", "tags"), [({"v5": IMAGE}, ["v5"]), ({}, ["latest"])], ids=["its own", "latest"])
+    def test_copy_of_the_only_image_of_a_layout_keeps_its_tag(
+        self, entrepot: Entrepot, tmp_path: Path, kept: dict[str, Image], tags: list[str]
+    ) -> None:
+        write_layout(tmp_path / "layout", kept or {"": IMAGE})
+        if not kept:
+            index = tmp_path / "layout" / "index.json"
+            document = json.loads(index.read_text())
+            del document["manifests"][0]["annotations"]
+            index.write_text(json.dumps(document))
+        assert entrepot("copy", "-q", f"oci:{tmp_path}/layout", f"oci:{tmp_path}/new").code == 0
+        assert list(layout_tags(tmp_path / "new")) == tags
+
 
 class TestPlatforms:
     def test_copy_platform_takes_that_image_alone(
@@ -269,7 +290,7 @@ class TestRefusals:
             (("--platform", "linux/arm64", "--all-platforms", "{image}:v1", "{image}:x"), 1, "got both"),
         ],
         ids=[
-            "no image", "not in the store", "no layout", "no archive", "digest of an archive", "other digest", "dir", "empty",
+            "no image", "not in the store", "no layout", "no archive", "to digest", "other digest", "dir", "empty",
             "filter alone", "tag with all tags", "archive of all tags", "both",
         ],
     )  # fmt: skip

@@ -21,7 +21,7 @@ from entrepot.transfer.attaching import DEFAULT_TYPE, AttachedFile, FileBlob, bu
 from entrepot.transfer.pick import pick_platform
 
 
-@click.command()
+@click.command(short_help="Attach files to an image in a registry.")
 @click.argument("name", metavar="[HOST/]NAME[:TAG|@DIGEST]")
 @click.argument("files", metavar="FILE[:MEDIATYPE]", nargs=-1)
 @click.option("--type", "artifact_type", metavar="TYPE", required=True, help="What it is, as a media type.")

@@ -17,7 +17,7 @@ from entrepot.platforms import Platform
 from entrepot.transfer.places import Place
 
 
-@click.command()
+@click.command(short_help="Copy an image from one place to another.")
 @click.argument("source", metavar="SRC")
 @click.argument("target", metavar="DST")
 @platform_options

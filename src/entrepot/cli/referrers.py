@@ -24,7 +24,7 @@ HEADERS = {"Digest": "DIGEST", "ArtifactType": "ARTIFACT TYPE", "MediaType": "ME
 _UNKNOWN = "<unknown>"
 
 
-@click.command()
+@click.command(short_help="List what refers to an image in a registry.")
 @click.argument("name", metavar="[HOST/]NAME[:TAG|@DIGEST]")
 @click.option("--type", "artifact_type", metavar="TYPE", help="Only those of this artifact type.")
 @click.option("--tree", is_flag=True, help="Also what refers to those, as a tree.")

@@ -67,9 +67,12 @@ class Engine:
 
     async def export(self, reference: ImageReference, file: BinaryIO) -> None:
         """Write the archive of an image to ``file``. Raises ManifestUnknown."""
-        async with self._open("GET", reference, "get") as response:
-            async for piece in response.pieces():
-                await self.threads.run(file.write, piece)
+        try:
+            async with self._open("GET", reference, "get") as response:
+                async for piece in response.pieces():
+                    await self.threads.run(file.write, piece)
+        except ManifestUnknown as error:
+            raise ManifestUnknown(f"No such image: {reference.familiar}: {error.message}", **error.detail) from error
         await self.threads.run(file.flush)
 
     async def load(self, file: BinaryIO) -> None:
