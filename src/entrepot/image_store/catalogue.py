@@ -145,6 +145,12 @@ class Shelf:
         """The indexes that name it."""
         return self._parents.get(kept.row.digest, [])
 
+    def forget(self, gone: Iterable[KeptManifest]) -> None:
+        """They are not here any more."""
+        for kept in gone:
+            self.manifests.pop(kept.row.digest, None)
+        self.__dict__.pop("_parents", None)
+
     def is_top(self, kept: KeptManifest) -> bool:
         """Whether it stands for itself: it has a name, or is neither part of an index nor about something else."""
         if kept.is_named:

@@ -75,6 +75,8 @@ class Remover:
     library: Library
     diff_ids: Mapping[str, str]
     done: Removal = field(default_factory=Removal)
+    _gone: set[str] = field(default_factory=set)  # digests of blobs
+    _told: set[str] = field(default_factory=set)
 
     def remove_name(self, image: Image, top: KeptManifest, name: ImageReference) -> Operation[None]:
         """Take away one name. Digests go with the last tag of their repository, the image with its last name."""
@@ -107,9 +109,9 @@ class Remover:
         """Remove an image from every repository of the image store, with all its names."""
         self.done.untagged += [name.familiar for name in image.references]
         gone = [image.manifest]
-        for shelf in self.library.shelves:
-            tops = [top for top in image.tops if top.repository_id == shelf.repository_id]
-            gone += yield from self._remove_tops(shelf, tops)
+        for repository_id in dict.fromkeys(top.repository_id for top in image.tops):
+            tops = [top for top in image.tops if top.repository_id == repository_id]
+            gone += yield from self._remove_tops(self.library.shelf_of(tops[0]), tops)
         self._tell_deleted(gone)
 
     def remove_copies(self, image: Image) -> Operation[None]:
@@ -132,15 +134,18 @@ class Remover:
         return images_below
 
     def _remove_manifests(self, shelf: Shelf, gone: Iterable[KeptManifest]) -> Operation[None]:
-        ids = [manifest.row.id for manifest in gone]
-        self.done.blobs += yield from images.remove_manifests(shelf.repository_id, ids)
+        manifests = list(gone)
+        blobs = yield from images.remove_manifests(shelf.repository_id, [each.row.id for each in manifests])
+        shelf.forget(manifests)
+        self.done.blobs += blobs
+        self._gone.update(blob.digest for blob in blobs)
 
     def _tell_deleted(self, gone: Sequence[KeptManifest]) -> None:
         """The IDs of images that went, then what docker calls their layers."""
-        blobs = {blob.digest for blob in self.done.blobs}
         told = [manifest.image_id for manifest in gone]
-        told += [chain for manifest in gone for chain in chain_ids(manifest, blobs, self.diff_ids)]
-        self.done.deleted += [each for each in dict.fromkeys(told) if each not in self.done.deleted]
+        told += [chain for manifest in gone for chain in chain_ids(manifest, self._gone, self.diff_ids)]
+        self.done.deleted += [each for each in dict.fromkeys(told) if each not in self._told]
+        self._told.update(told)
 
 
 def _forget_names(top: KeptManifest, lost: Sequence[ImageReference]) -> Operation[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 from contextlib import suppress
@@ -22,7 +23,17 @@ from entrepot.metadata.sqlite import SqliteMetadata
 from entrepot.reference import ImageReference, RepositoryName, Tag
 from entrepot.repositories.local import LocalRegistry, Rules
 from entrepot.store.filesystem import FilesystemBlobStore
-from entrepot.testing.images import Image, build_artifact, build_image, build_index, build_layers, walk_blobs
+from entrepot.testing.images import (
+    OCI_INDEX,
+    Content,
+    Image,
+    Index,
+    build_artifact,
+    build_image,
+    build_index,
+    build_layers,
+    walk_blobs,
+)
 from entrepot.testing.repository_suite import require_whole
 from entrepot.testing.repository_upload_suite import chunk
 from tests.unit.image_store.conftest import Clock
@@ -218,6 +229,17 @@ class TestPrune:
     async def test_prune_everything_takes_all_images(self, shop: Shop, root: Path) -> None:
         await shop.keep(IMAGE, "app:1")
         await shop.keep(INDEX, "web:1")
+        await shop.images.prune(everything=True)
+        assert (await names(shop), bytes_in(root)) == ([], set())
+
+    async def test_prune_everything_takes_what_two_indexes_share(self, shop: Shop, root: Path) -> None:
+        shared = INDEX.children
+        other = build_index(["linux/amd64"], seed=8)
+        descriptors = [child.manifest.descriptor() for child in (*shared, *other.children)]
+        document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": descriptors}
+        both = Index(Content(OCI_INDEX, json.dumps(document).encode()), (*shared, *other.children))
+        await shop.keep(INDEX, "web:1")
+        await shop.keep(both, "web:2")
         await shop.images.prune(everything=True)
         assert (await names(shop), bytes_in(root)) == ([], set())
 
