@@ -29,7 +29,7 @@ from entrepot.repositories.remote import RemoteRegistry, RemoteRepository
 from entrepot.store.disk import Disk
 from entrepot.store.filesystem import FilesystemBlobStore
 from entrepot.store.folder import make_root
-from entrepot.transfer.copy import PARALLEL, Options
+from entrepot.transfer.copy import PARALLEL, SPLIT_ABOVE, Options
 from entrepot.transfer.graph import Choice, OnlyPlatforms, everything
 from entrepot.transport.client import Transport
 from entrepot.transport.endpoints import EndpointOptions, Endpoints
@@ -72,6 +72,7 @@ class Access:
     attempts: int = 6
     idle_seconds: float = 60.0
     parallel: int = PARALLEL
+    split_above: int = SPLIT_ABOVE  # bytes; larger layers come in parts side by side
     listener: Listener = ignore
     warn: Callable[[str], None] = lambda _: None
 
@@ -125,7 +126,10 @@ class Client:
 
     def options(self, choice: Choice = everything) -> Options:
         """How to copy, as this client does it."""
-        return Options(choice=choice, parallel=self.access.parallel, listener=self.access.listener)
+        access = self.access
+        return Options(
+            choice=choice, parallel=access.parallel, split_above=access.split_above, listener=access.listener
+        )
 
     def pull(self, reference: ImageReference, choice: Choice = everything) -> Pull:
         """The pull of images of the repository that ``reference`` names."""

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
+from entrepot.byte_size import parse_byte_size
 from entrepot.cli.local import root_option
 from entrepot.cli.output import print_warning
 from entrepot.cli.progress import Progress
@@ -19,7 +20,7 @@ from entrepot.client import Access, Client, only
 from entrepot.errors import ParameterInvalid
 from entrepot.platforms import Platform, host_platform
 from entrepot.progress import Listener, ignore
-from entrepot.transfer.copy import PARALLEL
+from entrepot.transfer.copy import PARALLEL, SPLIT_ABOVE
 from entrepot.transfer.graph import Choice, everything
 
 T = TypeVar("T")
@@ -42,6 +43,21 @@ parallel_option: _Decorator = click.option(
 )
 
 
+def _byte_size(ctx: click.Context, param: click.Parameter, value: str | None) -> int:
+    try:
+        return SPLIT_ABOVE if value is None else parse_byte_size(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}, got {value!r}", ctx, param) from error
+
+
+split_option: _Decorator = click.option(
+    "--split-above",
+    metavar="SIZE",
+    callback=_byte_size,
+    help="Fetch layers of at least so many bytes in parts side by side; 64MiB.",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Reach:
     """What the flags say about how registries are reached."""
@@ -49,6 +65,7 @@ class Reach:
     root: Path
     options: dict[str, Any] = field(default_factory=dict)
     parallel: int = PARALLEL
+    split_above: int = SPLIT_ABOVE
 
     def run(self, work: Callable[[Client], Awaitable[T]], *, listener: Listener = ignore) -> T:
         """Make a client, do the work, close it."""
@@ -68,6 +85,7 @@ class Reach:
             warn=listener.warn if isinstance(listener, Progress) else print_warning,
             attempts=retries + 1,
             parallel=self.parallel,
+            split_above=self.split_above,
             **given,
         )
 
@@ -87,7 +105,8 @@ def network_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(command)
     def with_reach(**values: Any) -> Any:
         options = {name: values.pop(name) for name in _NAMES}
-        return command(reach=Reach(values.pop("root"), options, values.pop("parallel", PARALLEL)), **values)
+        how = {name: values.pop(name) for name in ("parallel", "split_above") if name in values}
+        return command(reach=Reach(values.pop("root"), options, **how), **values)
 
     decorated: Callable[..., Any] = with_reach
     for option in reversed(_NETWORK):

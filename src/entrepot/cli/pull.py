@@ -8,7 +8,14 @@ from dataclasses import dataclass
 
 import click
 
-from entrepot.cli.network import Reach, choice_of, network_options, parallel_option, platform_options
+from entrepot.cli.network import (
+    Reach,
+    choice_of,
+    network_options,
+    parallel_option,
+    platform_options,
+    split_option,
+)
 from entrepot.cli.progress import Mode, Progress, progress_for, progress_option
 from entrepot.client import Client
 from entrepot.errors import (
@@ -36,6 +43,7 @@ _MOST_TAGS = 20_000  # to look for close ones in, and to pull with --all-tags
 @click.option("-q", "--quiet", is_flag=True, help="Print the full name of the image only.")
 @platform_options
 @parallel_option
+@split_option
 @progress_option
 @network_options
 def pull(

@@ -10,9 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from entrepot import folders
+from entrepot.byte_size import KIB, MIB
 from entrepot.config.values import (
-    KIB,
-    MIB,
     Address,
     Bytes,
     DatabaseUrl,

@@ -15,15 +15,8 @@ from urllib.parse import unquote
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-KIB = 1024
-MIB = 1024 * KIB
+from entrepot.byte_size import parse_byte_size
 
-_UNITS = {
-    "": 1, "b": 1,
-    "kb": 1000, "mb": 1000**2, "gb": 1000**3, "tb": 1000**4,
-    "kib": KIB, "mib": MIB, "gib": 1024 * MIB, "tib": 1024**2 * MIB,
-}  # fmt: skip
-_SIZE = re.compile(r"([0-9]+)\s*([a-z]*)", re.ASCII)
 _LISTEN = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+)):([0-9]{1,5})", re.ASCII | re.IGNORECASE)
 
 # What this version does not have, by the scheme of its URL.
@@ -46,10 +39,7 @@ def _refuse_booleans(value: Any) -> Any:
 def _parse_size(value: Any) -> Any:
     if not isinstance(value, str):
         return _refuse_booleans(value)
-    match = _SIZE.fullmatch(value.strip().lower())
-    if not match or match[2] not in _UNITS:
-        raise ValueError('expected a number of bytes such as 4194304, "4MiB" or "1GB"')
-    return int(match[1]) * _UNITS[match[2]]
+    return parse_byte_size(value)
 
 
 def _split_list(value: Any) -> Any:

@@ -13,6 +13,7 @@ from entrepot.repositories.base import Blob, Fetch
 from entrepot.transfer.tasks import Crew, Slots
 
 PART = 32 * 1024 * 1024
+_SMALLEST_PART = 256 * 1024
 Progress = Callable[[int], None]  # told how many bytes are there
 Pieces = Callable[[int, bytes], None]  # told each piece and its place, in no certain order
 
@@ -88,10 +89,14 @@ class BlobFetch:
         return missing
 
     def _is_worth_parts(self, missing: list[tuple[int, int]]) -> bool:
-        return self.fetch.size >= self.split_above and sum(end - start for start, end in missing) > PART
+        return self.fetch.size >= self.split_above and sum(end - start for start, end in missing) > self._part
+
+    @property
+    def _part(self) -> int:
+        return min(PART, max(self.split_above // 2, _SMALLEST_PART))
 
     async def _in_parts(self, blob: Ranged, missing: list[tuple[int, int]]) -> None:
-        self._todo = deque(_parts(missing))
+        self._todo = deque(_parts(missing, self._part))
         async with Crew() as crew:
             await self._worker(blob, crew)
 
@@ -131,5 +136,5 @@ class BlobFetch:
             await self.fetch.set_validator(validator)
 
 
-def _parts(missing: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    return [(at, min(at + PART, end)) for start, end in missing for at in range(start, end, PART)]
+def _parts(missing: list[tuple[int, int]], size: int) -> list[tuple[int, int]]:
+    return [(at, min(at + size, end)) for start, end in missing for at in range(start, end, size)]
