@@ -235,9 +235,10 @@ class TestPrune:
     async def test_prune_everything_takes_what_two_indexes_share(self, shop: Shop, root: Path) -> None:
         shared = INDEX.children
         other = build_index(["linux/amd64"], seed=8)
-        descriptors = [child.manifest.descriptor() for child in (*shared, *other.children)]
+        platform = {"os": "linux", "architecture": "amd64"}
+        descriptors = [child.manifest.descriptor(platform=platform) for child in (*other.children, *shared)]
         document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": descriptors}
-        both = Index(Content(OCI_INDEX, json.dumps(document).encode()), (*shared, *other.children))
+        both = Index(Content(OCI_INDEX, json.dumps(document).encode()), (*other.children, *shared))
         await shop.keep(INDEX, "web:1")
         await shop.keep(both, "web:2")
         await shop.images.prune(everything=True)
