@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -10,6 +11,7 @@ import click
 from entrepot.cli.local import root_option
 from entrepot.cli.network import Reach
 from entrepot.cli.output import print_error
+from entrepot.cli.progress import Progress, progress_for
 from entrepot.client import Client
 from entrepot.errors import ArchiveInvalid
 from entrepot.image_store.loading import Load, Loaded
@@ -46,10 +48,12 @@ def load(context: click.Context, file: Path | None, quiet: bool, platform: str |
         print_error("requested load from stdin, but stdin is empty")
         context.exit(1)
     wanted = Platform.parse(platform) if platform else None
-    Reach(root).run(lambda client: _load(client, file, wanted, quiet=quiet))
+    # like docker: bars for who looks on, and nothing for scripts
+    with progress_for("auto" if sys.stdout.isatty() and not quiet else "none", "copy") as shown:
+        Reach(root).run(lambda client: _load(client, file, wanted, shown, quiet=quiet), listener=shown)
 
 
-async def _load(client: Client, file: Path | None, platform: Platform | None, *, quiet: bool) -> None:
+async def _load(client: Client, file: Path | None, platform: Platform | None, shown: Progress, *, quiet: bool) -> None:
     store = client.store
     archive = await ArchiveRepository.open(
         file.open("rb") if file else sys.stdin.buffer,
@@ -62,17 +66,16 @@ async def _load(client: Client, file: Path | None, platform: Platform | None, *,
             raise ArchiveInvalid(f"there is no image in {file or 'standard input'}")
         work = Load(store, archive, client.options(), platform)
         for image in archive.images:
-            _print(await work.run(image), quiet=quiet)
+            for line in _lines(await work.run(image), quiet=quiet):
+                shown.say(line)
     finally:
         archive.close()
 
 
-def _print(loaded: Loaded, *, quiet: bool) -> None:
+def _lines(loaded: Loaded, *, quiet: bool) -> Iterator[str]:
     for name, previous in loaded.names:
         if previous is not None and not quiet:
-            click.echo(
-                f"The image {name.familiar} already exists, renaming the old one with ID {previous} to empty string"
-            )
-        click.echo(f"Loaded image: {name.familiar}")
+            yield f"The image {name.familiar} already exists, renaming the old one with ID {previous} to empty string"
+        yield f"Loaded image: {name.familiar}"
     if not loaded.names:
-        click.echo(f"Loaded image ID: {loaded.id}")
+        yield f"Loaded image ID: {loaded.id}"

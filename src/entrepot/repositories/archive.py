@@ -6,9 +6,10 @@ temporary files that go away with the archive; config and ID stay as they are.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -26,7 +27,7 @@ from entrepot.repositories.archive_docker import (
     parse_docker_manifest,
     require_layers,
 )
-from entrepot.repositories.archive_file import ArchiveFile, ArchiveMember
+from entrepot.repositories.archive_file import ArchiveFile, ArchiveMember, Spooling, Stopped
 from entrepot.repositories.archive_layers import LayerPacker, PackedLayer
 from entrepot.repositories.base import Page
 from entrepot.repositories.layout_index import (
@@ -111,19 +112,28 @@ class ArchiveRepository(ReadOnlyRepository):
         What has to be spooled lies in ``spool_folder`` and has at most ``spool_limit`` bytes, a layer at most
         ``unpacked_limit`` (0: any number). Raises ArchiveInvalid, ManifestInvalid, LayerInvalid, TooLarge, NameInvalid.
         """
+        spooling = Spooling(spool_folder, spool_limit)
         threads = DiskThreads(4)
 
         def read() -> ArchiveRepository:
-            archive = ArchiveFile.take(file, title, spool_folder=spool_folder, spool_limit=spool_limit)
+            archive = ArchiveFile.take(file, title, spooling)
             found = cls(archive, threads)
             try:
-                found._read(LayerPacker(archive, spool_folder, unpacked_limit))
+                found._read(LayerPacker(archive, spooling, unpacked_limit))
             except BaseException:
                 found.close()
                 raise
             return found
 
-        return await threads.run(read, undo=ArchiveRepository.close)
+        reading = asyncio.ensure_future(threads.run(read, undo=ArchiveRepository.close))
+        try:
+            return await asyncio.shield(reading)
+        except asyncio.CancelledError:
+            spooling.stop()
+            reading.cancel()
+            with suppress(asyncio.CancelledError, Stopped):
+                await reading
+            raise
 
     def close(self) -> None:
         """Close the archive, and give up what was made of it."""

@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import os
 import posixpath
+import select
 import stat
 import tempfile
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Self
 
 from entrepot.errors import ArchiveInvalid, Invalid, LayerInvalid, TooLarge
 from entrepot.layers.compression import DETECTION_SIZE, Compression, decompressor
-from entrepot.layers.tar import BLOCK, Kind, Member, parse
+from entrepot.layers.tar import Kind, Member, parse
 
 PIECE = 1024 * 1024
 MAX_MEMBERS = 100_000
 _MAX_LINKS = 16
+_LOOK_UP_SECONDS = 0.2
 _LINKS = (Kind.SYMLINK, Kind.HARD_LINK)
 
 
@@ -49,17 +52,12 @@ class ArchiveFile:
             raise ArchiveInvalid(f"{title}: {error.message}") from error
 
     @classmethod
-    def open(cls, path: Path, *, spool_folder: Path | None = None, spool_limit: int = 0) -> Self:
-        """An archive, or a pipe that brings one. Raises as ``spool`` does, and OSError."""
-        return cls.take(path.open("rb"), str(path), spool_folder=spool_folder, spool_limit=spool_limit)
-
-    @classmethod
-    def take(cls, file: BinaryIO, title: str, *, spool_folder: Path | None = None, spool_limit: int = 0) -> Self:
+    def take(cls, file: BinaryIO, title: str, spooling: Spooling) -> Self:
         """An archive in an open file or pipe, which is closed with it. Raises as ``spool`` does."""
         try:
             if _is_seekable(file) and Compression.of(os.pread(file.fileno(), DETECTION_SIZE, 0)) is Compression.NONE:
                 return cls(file, title)
-            spooled = spool(file, title, folder=spool_folder, limit=spool_limit)
+            spooled = spool(file, title, spooling)
         except BaseException:
             file.close()
             raise
@@ -150,16 +148,38 @@ class ArchiveFile:
             raise _invalid(self.title, "files, folders and links", f"a device or pipe: {name!r}")
 
 
-def spool(file: BinaryIO, title: str, *, folder: Path | None = None, limit: int = 0) -> BinaryIO:
-    """The uncompressed bytes of ``file`` in a temporary file without a name, at most ``limit`` (0: any number).
+class Stopped(Exception):
+    """Somebody has called ``stop`` of a Spooling."""
 
-    Raises ArchiveInvalid when they cannot be unpacked, TooLarge.
+
+@dataclass(frozen=True, slots=True)
+class Spooling:
+    """Where temporary files go, and how much of an archive may (in bytes, 0 for any); and a way to end all that."""
+
+    folder: Path | None = None
+    limit: int = 0
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def stop(self) -> None:
+        """Make whoever spools or packs right now raise Stopped soon."""
+        self._stop.set()
+
+    def go_on(self) -> None:
+        """Raises Stopped."""
+        if self._stop.is_set():
+            raise Stopped
+
+
+def spool(file: BinaryIO, title: str, spooling: Spooling) -> BinaryIO:
+    """The uncompressed bytes of ``file``, which nobody has read from, in a temporary file without a name.
+
+    Raises ArchiveInvalid when they cannot be unpacked, TooLarge, Stopped.
     """
-    spooled = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+    spooled = tempfile.TemporaryFile(dir=spooling.folder)  # noqa: SIM115
     try:
-        for piece in _unpacked(file, title):
-            if limit and spooled.tell() + len(piece) > limit:
-                raise TooLarge(f"{title} unpacks to more than {limit} bytes", limit=limit)
+        for piece in _unpacked(file.fileno(), title, spooling):
+            if spooling.limit and spooled.tell() + len(piece) > spooling.limit:
+                raise TooLarge(f"{title} unpacks to more than {spooling.limit} bytes", limit=spooling.limit)
             spooled.write(piece)
         spooled.flush()
     except BaseException:
@@ -168,17 +188,31 @@ def spool(file: BinaryIO, title: str, *, folder: Path | None = None, limit: int 
     return spooled
 
 
-def _unpacked(file: BinaryIO, title: str) -> Iterator[bytes]:
+def _unpacked(fd: int, title: str, spooling: Spooling) -> Iterator[bytes]:
     try:
-        first = file.read(BLOCK)
+        first = _read_first(fd, spooling)
         unpacking = decompressor(first)
         piece = first
         while piece:
             yield from unpacking.feed(piece)
-            piece = file.read(PIECE)
+            piece = _read(fd, spooling)
         unpacking.finish()
     except LayerInvalid as error:
         raise ArchiveInvalid(f"{title}: {error.message.replace('layer', 'archive')}") from error
+
+
+def _read_first(fd: int, spooling: Spooling) -> bytes:
+    first = b""
+    while len(first) < DETECTION_SIZE and (piece := _read(fd, spooling)):
+        first += piece
+    return first
+
+
+def _read(fd: int, spooling: Spooling) -> bytes:
+    while not select.select([fd], [], [], _LOOK_UP_SECONDS)[0]:  # a pipe may be silent for as long as it likes
+        spooling.go_on()
+    spooling.go_on()
+    return os.read(fd, PIECE)
 
 
 def _is_seekable(file: BinaryIO) -> bool:

@@ -6,14 +6,13 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 from entrepot import hashing
 from entrepot.digest import CANONICAL, Digest
 from entrepot.layers.compression import DETECTION_SIZE, Compression, GzipCompressor
 from entrepot.layers.diff_id import DiffIdHash, Uncompressed
-from entrepot.repositories.archive_file import ArchiveFile, ArchiveMember
+from entrepot.repositories.archive_file import ArchiveFile, ArchiveMember, Spooling
 
 _AT_ONCE = 2  # compressing lets go of the interpreter lock
 
@@ -35,11 +34,11 @@ class LayerPacker:
     """Packs layers of one archive. Blocks."""
 
     archive: ArchiveFile
-    spool_folder: Path | None
+    spooling: Spooling
     unpacked_limit: int
 
     def pack_all(self, members: Iterable[ArchiveMember]) -> dict[str, PackedLayer]:
-        """The layers by the names of their members. Raises LayerInvalid, LayerTooLarge, ArchiveInvalid."""
+        """The layers by the names of their members. Raises LayerInvalid, LayerTooLarge, ArchiveInvalid, Stopped."""
         different = {member.name: member for member in members}
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="layers") as executor:
             packing = {name: executor.submit(self.pack, member) for name, member in different.items()}
@@ -56,16 +55,21 @@ class LayerPacker:
         hashed = hashing.begin(CANONICAL)
         if compression is Compression.NONE:
             return self._compress(member, unpacked)
-        for piece in self.archive.pieces(member):
+        for piece in self._pieces(member):
             unpacked.update(piece)
             hashed.update(piece)
         return PackedLayer(hashed.digest(), member.size, compression, unpacked.finish(), member)
 
+    def _pieces(self, member: ArchiveMember) -> Iterator[bytes]:
+        for piece in self.archive.pieces(member):
+            self.spooling.go_on()
+            yield piece
+
     def _compress(self, member: ArchiveMember, unpacked: DiffIdHash) -> PackedLayer:
         hashed = hashing.begin(CANONICAL)
-        file = tempfile.TemporaryFile(dir=self.spool_folder)  # noqa: SIM115
+        file = tempfile.TemporaryFile(dir=self.spooling.folder)  # noqa: SIM115
         try:
-            for piece in _gzipped(self.archive.pieces(member), unpacked):
+            for piece in _gzipped(self._pieces(member), unpacked):
                 hashed.update(piece)
                 file.write(piece)
             file.flush()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import io
 import json
 import os
+import select
 import tarfile
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -233,6 +235,19 @@ async def test_read_archive_from_pipe(tmp_path: Path, compress: Callable[[bytes]
 def _write_all(fd: int, content: bytes) -> None:
     with os.fdopen(fd, "wb") as file:
         file.write(content)
+
+
+async def test_open_of_a_silent_pipe_can_be_cancelled(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"some")
+    opening = asyncio.ensure_future(ArchiveRepository.open(os.fdopen(reading, "rb"), "pipe", spool_folder=tmp_path))
+    while os.listdir(tmp_path) == [] and select.select([reading], [], [], 0)[0]:
+        await asyncio.sleep(0)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    os.close(writing)
+    assert os.listdir(tmp_path) == []
 
 
 async def test_read_compressed_archive_over_the_limit_is_refused(tmp_path: Path) -> None:
