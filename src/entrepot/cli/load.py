@@ -59,6 +59,7 @@ async def _load(client: Client, file: Path | None, platform: Platform | None, sh
         file.open("rb") if file else sys.stdin.buffer,
         str(file) if file else "standard input",
         spool_folder=client.root,
+        spool_limit=MAX_UNPACKED,
         unpacked_limit=MAX_UNPACKED,
     )
     try:
