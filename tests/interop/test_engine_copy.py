@@ -153,6 +153,28 @@ class TestDistribution:
         names = {entry["digest"] for entry in json.loads((tmp_path / "back" / "index.json").read_text())["manifests"]}
         assert {image.digest, digest, other} <= names
 
+    def test_remove_tag_takes_the_image_only_when_nobody_else_names_it(
+        self, client: EntrepotClient, distribution: DockerRegistry, tmp_path: Path, path: str, seed: int
+    ) -> None:
+        write_layout(tmp_path / "layout", {"v1": build_image(seed=seed), "w": build_image(seed=seed + 1)})
+        there = f"{distribution.host}/{path}"
+        client.cli.run("copy", "-q", "--all-tags", f"oci:{tmp_path}/layout", there)
+        client.cli.run("copy", "-q", f"{there}:v1", f"{there}:v2")
+        removed = client.cli.run("rm", "--remote", "-f", f"{there}:w").splitlines()
+        assert removed[0] == f"Untagged: {there}:w"
+        assert client.cli.run("ls", there) == "v1\nv2\n"
+        done = client.cli.try_run("rm", "--remote", "-f", f"{there}@{build_image(seed=seed).digest}").checked()
+        assert done.stdout.splitlines()[:2] == [f"Untagged: {there}:v1", f"Untagged: {there}:v2"]
+        assert client.cli.run("ls", there) == ""
+
+    def test_search_looks_through_the_catalog(
+        self, client: EntrepotClient, distribution: DockerRegistry, tmp_path: Path, path: str, seed: int
+    ) -> None:
+        write_layout(tmp_path / "layout", {"v1": build_image(seed=seed)})
+        client.cli.run("copy", "-q", f"oci:{tmp_path}/layout", f"{distribution.host}/{path}")
+        found = client.cli.run("search", "--format", "{{.Name}}", f"{distribution.host}/{path}").split()
+        assert found == [f"{distribution.host}/{path}"]
+
 
 class TestSkopeo:
     @pytest.mark.parametrize("form", ["oci:{}/x:v1", "oci-archive:{}/x.tar:v1"])

@@ -68,8 +68,12 @@ def test_every_option_has_help(words: str) -> None:
         (["--frobnicate"], ["unknown flag: --frobnicate", "Usage: entrepot [OPTIONS]", "See 'entrepot --help'"]),
         (["frobnicate"], ["entrepot: 'frobnicate' is not an entrepot command", "See 'entrepot --help'"]),
         (
-            ["serv"],
-            ["entrepot: 'serv' is not an entrepot command", "Did you mean entrepot serve?", "See 'entrepot --help'"],
+            ["completon"],
+            [
+                "entrepot: 'completon' is not an entrepot command",
+                "Did you mean entrepot completion?",
+                "See 'entrepot --help'",
+            ],
         ),
         (["image", "ls"], ["Did you mean entrepot images, inspect, history, rmi or prune?"]),
         (["config", "shw"], ["'shw' is not an entrepot config command", "Did you mean entrepot config show?"]),
