@@ -9,6 +9,7 @@ import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from functools import cached_property
+from types import SimpleNamespace
 from urllib.parse import quote
 
 import aiohttp
@@ -39,9 +40,10 @@ _VISIBLE = "".join(chr(code) for code in range(0x21, 0x7F))
 class SocketResponse:
     """The head of an answer, and its body as it arrives."""
 
-    def __init__(self, response: aiohttp.ClientResponse, request: Request) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, request: Request, idle_seconds: float) -> None:
         self._response = response
         self._request = request
+        self._idle_seconds = idle_seconds
 
     @property
     def status(self) -> int:
@@ -55,11 +57,15 @@ class SocketResponse:
             joined[name] = f"{joined[name]}, {value}" if name in joined else value
         return joined
 
+    @property
+    def _is_chunked(self) -> bool:
+        return "transfer-encoding" in self.headers
+
     async def pieces(self) -> AsyncIterator[bytes]:
         content = self._response.content
         with translated(self._request.method, self._request.url):
             try:
-                async for piece in _pieces(content):
+                async for piece in _pieces(content, self._idle_seconds, is_chunked=self._is_chunked):
                     yield piece
             except aiohttp.ClientError:
                 if left := _left(content):
@@ -106,7 +112,7 @@ class SocketExchange:
         try:
             response = await self._request(request, body)
             try:
-                yield SocketResponse(response, request)
+                yield SocketResponse(response, request, self._idle_seconds)
             finally:
                 response.release()
         finally:
@@ -123,15 +129,23 @@ class SocketExchange:
         url = _parse(request.url)
         try:
             with translated(request.method, request.url):
-                return await session.request(
-                    request.method,
-                    url,
-                    headers=_DEFAULT_HEADERS | dict(request.headers),
-                    data=body,
-                    allow_redirects=False,
-                    ssl=self._tls(f"{url.host_subcomponent}:{url.port}") if url.scheme == "https" else True,
-                    proxy=self._proxy(request.url),
-                )
+                async with asyncio.timeout(None) as bound:
+
+                    def all_is_sent() -> None:  # "100 Continue" again and again is no answer
+                        bound.reschedule(asyncio.get_running_loop().time() + self._idle_seconds)
+
+                    if body is not None:
+                        body.when_sent = all_is_sent
+                    return await session.request(
+                        request.method,
+                        url,
+                        headers=_DEFAULT_HEADERS | dict(request.headers),
+                        data=body,
+                        allow_redirects=False,
+                        ssl=self._tls(f"{url.host_subcomponent}:{url.port}") if url.scheme == "https" else True,
+                        proxy=self._proxy(request.url),
+                        trace_request_ctx=all_is_sent if body is None else None,
+                    )
         except Exception:
             if body is not None and body.failure is not None:  # not the connection has failed, but what we send
                 raise body.failure from None
@@ -151,6 +165,7 @@ class SocketExchange:
                 read_bufsize=_READ_BUFFER,
                 max_line_size=_MOST_HEADER_BYTES,
                 max_field_size=_MOST_HEADER_BYTES,
+                trace_configs=[_telling_when_heads_are_sent()],
             )
             # by itself it sends a request again when the connection breaks; that is for client.py to decide
             self._session._retry_connection = False
@@ -173,6 +188,7 @@ class _SentBody(aiohttp.payload.Payload):
         self._is_stopped = asyncio.Event()
         self._is_stopped.set()
         self.failure: Exception | None = None  # of the source
+        self.when_sent: Callable[[], None] = lambda: None
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:  # noqa: ARG002
         raise TypeError("a streamed body is not read at once")
@@ -183,6 +199,7 @@ class _SentBody(aiohttp.payload.Payload):
             async with aclosing(self._pieces()) as pieces:
                 async for piece in pieces:
                     await self._send(writer, piece)
+            self.when_sent()
         finally:
             self._is_stopped.set()
 
@@ -231,6 +248,16 @@ async def _let_answer_in(writer: AbstractStreamWriter) -> None:
         await asyncio.sleep(0)
 
 
+def _telling_when_heads_are_sent() -> aiohttp.TraceConfig:
+    async def tell(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
+        if context.trace_request_ctx is not None:
+            context.trace_request_ctx()
+
+    tracing = aiohttp.TraceConfig()
+    tracing.on_request_headers_sent.append(tell)
+    return tracing
+
+
 def _has_input(connection: socket.socket) -> bool:
     if not hasattr(select, "poll") or connection.fileno() < 0:
         return False
@@ -239,14 +266,17 @@ def _has_input(connection: socket.socket) -> bool:
     return bool(poll.poll(0))
 
 
-async def _pieces(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """Not joined with others: they are large as they come."""
+async def _pieces(content: aiohttp.StreamReader, idle_seconds: float, *, is_chunked: bool) -> AsyncIterator[bytes]:
+    """As they come, which is large; HTTP's chunks, which may be tiny, joined.
+
+    What comes between them, such as the extensions of chunks, is nobody's progress.
+    """
     while True:
-        piece, is_chunk = await content.readchunk()
-        if piece:
-            yield piece
-        elif not is_chunk:  # the end of a chunk whose bytes have been read is no end of the body
+        async with asyncio.timeout(idle_seconds):
+            piece = await content.readany() if is_chunked else (await content.readchunk())[0]
+        if not piece:
             return
+        yield piece
 
 
 def _left(content: aiohttp.StreamReader) -> bytes:
