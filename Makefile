@@ -40,7 +40,7 @@ docs: setup
 	$(BIN)/python -m entrepot.metadata.compiled > texts.tmp && mv texts.tmp src/entrepot/metadata/sqlite_texts.json
 	$(BIN)/entrepot config reference > docs/configuration.md
 	$(BIN)/entrepot manual > docs/cli.md
-	WRITE_DOCS=1 $(BIN)/python -m pytest -q tests/docs/test_transcript.py
+	WRITE_DOCS=1 $(BIN)/python -m pytest -q tests/docs/test_transcript.py tests/docs/test_library.py
 
 bench: setup
 	@.ci/install wrk:wrk ab:apache2-utils nginx:nginx-light docker-registry:docker-registry

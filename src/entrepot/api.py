@@ -35,7 +35,7 @@ from entrepot.image_store.pushing import require_pushable
 from entrepot.image_store.store import ImageStore
 from entrepot.platforms import Platform, host_platform
 from entrepot.progress import Event, Listener, State
-from entrepot.reference import ImageReference, Tag
+from entrepot.reference import ImageReference, RepositoryName, Tag
 from entrepot.repositories.remote import RemoteRegistry
 from entrepot.transfer.copy import Copied
 from entrepot.transfer.graph import Choice, Reader, everything
@@ -57,8 +57,10 @@ __all__ = [
     "RegistryError",
     "RegistryErrors",
     "RemoteRegistry",
+    "RepositoryName",
     "Secret",
     "State",
+    "Tag",
     "copy",
     "list_images",
     "list_repositories",
