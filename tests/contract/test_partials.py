@@ -10,13 +10,14 @@ from entrepot.store.base import BlobStore, PartialStore
 from entrepot.store.filesystem import FilesystemBlobStore
 from entrepot.store.memory import MemoryBlobStore
 from entrepot.testing.guard_suite import GuardSuite
-from entrepot.testing.partial_suite import PartialSuite, PersistentPartialSuite
+from entrepot.testing.partial_store_suite import PartialStoreSuite, PersistentPartialStoreSuite
+from entrepot.testing.partial_suite import PartialSuite
 from entrepot.testing.upload_suite import Damage
 
 from .test_store import cached, damage_files, damage_memory
 
 
-class TestMemoryPartials(PartialSuite):
+class TestMemoryPartials(PartialSuite, PartialStoreSuite):
     @pytest.fixture
     def store(self) -> PartialStore:
         return MemoryBlobStore()
@@ -26,7 +27,7 @@ class TestMemoryPartials(PartialSuite):
         return damage_memory(store)
 
 
-class TestFilesystemPartials(PersistentPartialSuite):
+class TestFilesystemPartials(PartialSuite, PersistentPartialStoreSuite):
     @pytest.fixture
     def store(self, tmp_path: Path) -> PartialStore:
         return FilesystemBlobStore(tmp_path)
