@@ -194,6 +194,15 @@ def test_export_hostile_layer_is_refused_and_leaves_no_file(
     assert not [name for name in os.listdir(tmp_path) if "rootfs" in name]
 
 
+def test_export_layer_that_is_not_the_configs_is_refused(
+    tmp_path: Path, exported: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    wrong = Layer(OCI_TAR, layer(("a", b"1")).data, Digest.of(b"other"))
+    folder = write_layout(tmp_path / "layout", {"v1": build_image([wrong])})
+    assert run(["export", "-o", str(exported), str(folder)]) == 1
+    assert f"the image's config expects layer {wrong.digest} to unpack to" in capfd.readouterr().err
+
+
 def test_export_absent_image_is_not_found(exported: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(["export", "-o", str(exported), "absent"]) == 2
     error = capfd.readouterr().err

@@ -142,6 +142,13 @@ def with_layer(content: bytes) -> Image:
     return build_image([Layer(media_type, content, Digest.of(content))])
 
 
+def with_entry(**changes: Any) -> Index:
+    """An index that says something else of its image."""
+    document = json.loads(index_of([IMAGE]).manifest.data)
+    document["manifests"][0] |= changes
+    return Index(Content(INDEX.manifest.media_type, json.dumps(document).encode()), (IMAGE,))
+
+
 WRONG: dict[str, tuple[Image | Index, str]] = {
     "other-diff-id": (
         with_config(IMAGE, rootfs={"diff_ids": [Digest.of(b"other"), Digest.of(b"another")]}),
@@ -152,6 +159,11 @@ WRONG: dict[str, tuple[Image | Index, str]] = {
     "other-platform": (
         index_of([Image(IMAGE.manifest, IMAGE.config, IMAGE.layers, "linux/s390x")]),
         "an index says it is for linux/s390x; its config says linux/amd64",
+    ),
+    "other-size": (with_entry(size=7), "an index says it has 7 bytes; it has"),
+    "other-type": (
+        with_entry(mediaType="application/vnd.docker.distribution.manifest.v2+json"),
+        "an index says it is application/vnd.docker.distribution.manifest.v2+json; it is",
     ),
     "layer-no-tar": (with_layer(b"text " * 200), "this is no tar, or a damaged one"),
     "layer-with-more": (with_layer(build_layer({"a": b"x"}).data + b"more" * 9), "nothing after its gzip data"),

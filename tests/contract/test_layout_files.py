@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from pathlib import Path
@@ -173,6 +174,16 @@ async def test_put_manifest_on_condition_looks_at_the_index(layout: LayoutReposi
     right = TagCondition(digests=frozenset({IMAGE.digest}))
     await layout.put_manifest(V1, manifest.data, manifest.media_type, condition=right)
     assert (await layout.head_manifest(V1)).digest == OTHER.digest
+
+
+async def test_push_many_tags_at_once_through_several_objects_loses_none(folder: Path) -> None:
+    several = [LayoutRepository(folder, RepositoryName("layout")) for _ in range(3)]
+    await push(several[0], IMAGE)
+    tags = [Tag(f"v{number}") for number in range(30)]
+    manifest = IMAGE.manifest
+    pushes = (several[n % 3].put_manifest(tag, manifest.data, manifest.media_type) for n, tag in enumerate(tags))
+    await asyncio.gather(*pushes)
+    assert sorted((await several[0].list_tags(limit=99)).items) == sorted(tags)
 
 
 @pytest.mark.parametrize("name", ["app/blobs", "app/index.json", "oci-layout"])

@@ -159,6 +159,7 @@ def pax(content: bytes) -> bytes:
 
 HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "no-tar": (lambda: b"#!/bin/sh\n" * 100, "right checksum"),
+    "other-checksum": (lambda: tar(info("f"))[:148] + b"000001\0 " + tar(info("f"))[156:], "right checksum"),
     "half-header": (lambda: tar(info("f"))[:300], "header of 512 bytes"),
     "cut-content": (lambda: tar((info("f"), b"x" * 600))[: BLOCK + 600], "end of the archive"),
     "cut-second-header": (lambda: tar(info("f"), info("g"))[: BLOCK + 100], "header of 512 bytes"),

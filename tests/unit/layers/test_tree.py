@@ -69,6 +69,7 @@ CASES: dict[str, tuple[list[list[Member]], list[str]]] = {
     "last-of-two-counts": ([[file("a", 1), file("a", 2)]], ["a"]),
     "through-symlink": ([[folder("usr/lib"), symlink("lib", "usr/lib")], [file("lib/x")]], USR_LIB),
     "through-absolute-symlink": ([[symlink("lib", "/usr/lib")], [file("lib/x")]], USR_LIB),
+    "through-absolute-symlink-below": ([[symlink("d/l", "/e")], [file("d/l/x")]], ["d", "d/l", "e", "e/x"]),
     "through-symlink-outside": ([[symlink("l", "../../etc")], [file("l/x")]], ["etc", "etc/x", "l"]),
     "through-symlink-beside": ([[symlink("a/l", "../c")], [file("a/l/x")]], ["a", "a/l", "c", "c/x"]),
     "whiteout-through-symlink": ([[file("usr/x"), symlink("l", "usr")], [file("l/.wh.x")]], ["l", "usr"]),

@@ -36,6 +36,8 @@ from entrepot.manifest import DOCKER_MANIFEST, OCI_MANIFEST, parse_manifest
 from entrepot.reference import Tag
 from entrepot.repositories.archive import ArchiveRepository
 from entrepot.testing.images import (
+    EMPTY_CONFIG,
+    Content,
     Image,
     build_artifact,
     build_image,
@@ -127,8 +129,9 @@ async def test_read_archive_of_new_docker_with_one_platform_of_many(tmp_path: Pa
         assert (found.digest, found.names) == (index.digest, ("docker.io/library/app:v1", "app:v2"))
 
 
-async def test_list_referrers_of_layout_and_leave_them_out_of_images(tmp_path: Path) -> None:
-    note = build_artifact(b"note", artifact_type="a/note", subject=IMAGE)
+@pytest.mark.parametrize("config", [None, IMAGE.config], ids=["artifact", "as-image"])
+async def test_list_referrers_of_layout_and_leave_them_out_of_images(tmp_path: Path, config: Content | None) -> None:
+    note = build_artifact(b"note", artifact_type="a/note", subject=IMAGE, config=config or EMPTY_CONFIG)
     async with opened(tar(layout_members({"x:v1": IMAGE, "": note})), tmp_path) as archive:
         assert [found.digest for found in archive.images] == [IMAGE.digest]
         [referrer] = (await archive.list_referrers(IMAGE.digest, "a/note")).items
