@@ -41,7 +41,7 @@ from entrepot.transport.tls import ClientCertificate
 from entrepot.version import __version__
 
 # The store takes what it is given: an index with the one platform that was asked for, artifacts of any type.
-_RULES = Rules(allow_missing_children=("*",), allow_unknown_types=True, manifest_bytes=16 * 1024 * 1024)
+_RULES = Rules(allow_partial_indexes=True, allow_unknown_types=True, manifest_bytes=16 * 1024 * 1024)
 _SYSTEM_CONTAINERS = Path("/etc/containers")
 _SYSTEM_CERTIFICATES = (
     Path("/etc/containers/certs.d"),
@@ -67,6 +67,7 @@ class Access:
     certificate: Path | None = None
     key: Path | None = None
     insecure: bool = False  # take any certificate, and go on without TLS where there is none
+    insecure_registries: frozenset[str] = frozenset()  # the same, for these alone
     plain_http: bool = False
     authfile: Path | None = None
     attempts: int = 6
@@ -189,6 +190,7 @@ def _endpoints(access: Access) -> Endpoints:
     options = EndpointOptions(
         plain_http=access.plain_http,
         insecure=access.insecure,
+        insecure_registries=access.insecure_registries,
         ca_files=(access.ca_file,) if access.ca_file else (),
         client_certificates=(ClientCertificate(access.certificate, access.key),) if access.certificate else (),
         root_file=Path(roots) if roots else None,

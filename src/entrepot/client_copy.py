@@ -60,7 +60,7 @@ class Copying:
         """Copy one image. Raises NotFound, PlatformUnknown, and whatever either side raises."""
         require_one(target)
         async with open_source(self.client, source) as opened:
-            return await self._one(opened, target, dry_run=dry_run)
+            return await self.one(opened, target, dry_run=dry_run)
 
     async def run_all(
         self, source: Place, target: Place, takes: TakesTag, *, dry_run: bool = False
@@ -71,14 +71,15 @@ class Copying:
         if target.kind in ARCHIVES or target.kind is Kind.ENGINE:
             raise ParameterInvalid(f"{target}: all tags can be copied to a registry, the store or a layout only")
         async with open_source(self.client, source, whole=True) as opened:
-            with _naming(source):
+            with naming(source):
                 tags = [tag async for tag in walk_tags(opened.repository) if takes(tag)]
             for tag in tags:
                 at = replace(opened, place=source.at(tag), reference=tag)
-                yield await self._one(at, target.at(tag), dry_run=dry_run)
+                yield await self.one(at, target.at(tag), dry_run=dry_run)
 
-    async def _one(self, source: Source, place: Place, *, dry_run: bool) -> Outcome:
-        root = await self._read(source, place)
+    async def one(self, source: Source, place: Place, *, dry_run: bool = False) -> Outcome:
+        """As ``run``, of a source that is open. Raises as it does."""
+        root = await self.read(source, place)
         tags = _tags_for(source.place, place, root)
         target = open_target(self.client, place.at(tags[0]) if tags else place, source.place)
         if self.wishes.no_clobber:
@@ -91,13 +92,14 @@ class Copying:
         copied = await target.write(source, root, tags, options)
         return Outcome(source.place, target.place, root, moved=copied.moved)
 
-    async def _read(self, source: Source, target: Place) -> Node:
+    async def read(self, source: Source, target: Place) -> Node:
+        """What is to be copied to such a place. Raises NotFound, PlatformUnknown, ManifestInvalid."""
         wanted = self.wishes.platforms
         if not wanted and not self.wishes.all_platforms and target.kind is Kind.ENGINE:
             wanted = (host_platform(),)
         choice = OnlyPlatforms(wanted) if wanted else everything
         assert source.reference is not None  # whole repositories are read tag by tag
-        with _naming(source.place):
+        with naming(source.place):
             root = await Reader(source.repository, choice, source.is_partial).read(source.reference)
         if len(wanted) == 1:
             root = lone_image(root)
@@ -107,8 +109,8 @@ class Copying:
 
 
 @contextmanager
-def _naming(place: Place) -> Iterator[None]:
-    """An error about what is not there names it: the words of registries seldom do."""
+def naming(place: Place) -> Iterator[None]:
+    """Errors about what is not there name it: the words of registries seldom do."""
     try:
         yield
     except NotFound as error:

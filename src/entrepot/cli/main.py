@@ -62,6 +62,7 @@ COMMANDS = {
     "save": Entry("entrepot.cli.save", "Put images into an archive."),
     "search": Entry("entrepot.cli.search", "Search a registry for images."),
     "serve": Entry("entrepot.cli.serve", "Run the registry."),
+    "sync": Entry("entrepot.cli.sync", "Copy the images that a list names."),
     "tag": Entry("entrepot.cli.tag", "Give an image another name, e.g. that of the registry it goes to."),
     "verify": Entry("entrepot.cli.verify", "Recompute every digest, size and diff ID of an image."),
 }

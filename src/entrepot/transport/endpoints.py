@@ -52,10 +52,14 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointOptions:
-    """What the command line says, for all registries. ``root_file`` stands in for the system's authorities."""
+    """What the command line says, for all registries. ``root_file`` stands in for the system's authorities.
+
+    ``insecure_registries`` are those that ``insecure`` holds for alone.
+    """
 
     plain_http: bool = False
     insecure: bool = False
+    insecure_registries: frozenset[str] = frozenset()
     ca_files: tuple[Path, ...] = ()
     client_certificates: tuple[ClientCertificate, ...] = ()
     root_file: Path | None = None
@@ -192,7 +196,7 @@ class Endpoints:
 
     def _plain(self, domain: str, *, insecure: bool) -> Endpoint:
         """A registry of which nothing but its name is known."""
-        insecure = insecure or self._options.insecure
+        insecure = insecure or self._options.insecure or domain in self._options.insecure_registries
         authority = _HUB if domain == DEFAULT_DOMAIN else domain
         settings = self._settings(authority, verify=not insecure)
         has_certificates = bool(settings.ca_files or settings.client_certificates)
