@@ -54,7 +54,8 @@ def test_pull_whose_connection_is_reset_fetches_no_more_than_was_dropped(
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.timeout(600)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     cuts=st.lists(st.integers(1, TOTAL + 2000), min_size=1, max_size=4, unique=True),
     ending=st.sampled_from(["closed", "reset"]),
