@@ -85,16 +85,20 @@ def put_manifest(
     *,
     condition: TagCondition | None = None,
     allow_missing: bool = False,
+    allow_partial_index: bool = False,
 ) -> Operation[None]:
     """Store a manifest and let ``names`` point to it.
 
-    Raises RegistryErrors with one ManifestBlobUnknown for each absent child (unless ``allow_missing``) and one
+    Raises RegistryErrors with one ManifestBlobUnknown for each absent child (unless ``allow_missing``, or for the
+    manifests that an index names ``allow_partial_index``) and one
     ManifestInvalid for each whose size is not as stated; PreconditionFailed when ``condition`` does not hold.
     """
     repository_id = yield from make_repository(repository, now)
     if condition is not None:
         yield from _require(condition, repository_id, names)
-    yield from _require_children(repository, repository_id, manifest, allow_missing=allow_missing)
+    yield from _require_children(
+        repository, repository_id, manifest, allow_missing=allow_missing, allow_partial=allow_partial_index
+    )
     rows = yield INSERT_MANIFEST, _values(repository_id, digest, manifest, now)
     manifest_id: int = rows[0][0]
     for child in {child.digest for child in (*manifest.blobs, *manifest.manifests)}:
@@ -195,7 +199,7 @@ def _require(condition: TagCondition, repository_id: int, names: Sequence[Tag]) 
 
 
 def _require_children(
-    repository: RepositoryName, repository_id: int, manifest: Manifest, *, allow_missing: bool
+    repository: RepositoryName, repository_id: int, manifest: Manifest, *, allow_missing: bool, allow_partial: bool
 ) -> Operation[None]:
     linked = yield from _sizes(SELECT_LINKED_SIZES, repository_id, manifest.blobs)
     errors = list(_faults(repository, manifest.blobs, linked, "blob", allow_missing=allow_missing))
@@ -203,7 +207,8 @@ def _require_children(
     # build caches keep layers in an index, so what is no manifest may still be a blob
     others = [child for child in manifest.manifests if child.digest not in children]
     children |= yield from _sizes(SELECT_LINKED_SIZES, repository_id, others)
-    errors += _faults(repository, manifest.manifests, children, "manifest", allow_missing=allow_missing)
+    may_lack = allow_missing or allow_partial
+    errors += _faults(repository, manifest.manifests, children, "manifest", allow_missing=may_lack)
     if errors:
         raise RegistryErrors(errors)
 

@@ -35,6 +35,7 @@ class Rules:
     upload_bytes: int = 0
     uploads_per_repository: int = 1000
     allow_missing_children: tuple[str, ...] = ()
+    allow_partial_indexes: bool = False  # an index may lack manifests; an image never its layers
     allow_unknown_types: bool = False
     require_artifact_type: bool = False
     protect_used_blobs: bool = False
@@ -123,7 +124,14 @@ class LocalRepository:
         names = tuple(dict.fromkeys((*tags, reference) if isinstance(reference, Tag) else tags))
         allow_missing = self._rules.may_lack_children(self.name)
         put = manifests.put_manifest(
-            self.name, digest, manifest, names, self._now(), condition=condition, allow_missing=allow_missing
+            self.name,
+            digest,
+            manifest,
+            names,
+            self._now(),
+            condition=condition,
+            allow_missing=allow_missing,
+            allow_partial_index=self._rules.allow_partial_indexes,
         )
         await self._metadata.write(put)
         return PushedManifest(digest, manifest.subject.digest if manifest.subject else None, names)
