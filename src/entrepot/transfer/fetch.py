@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
@@ -47,7 +47,7 @@ class BlobFetch:
     progress: Progress
     pieces: Pieces
     restarted: Callable[[], None]
-    _todo: deque[tuple[int, int]] = field(default_factory=deque)
+    _todo: _Parts = field(default_factory=lambda: _Parts((), PART))
     _done: int = 0
     _ranged: Ranged | None = field(init=False)
 
@@ -96,7 +96,7 @@ class BlobFetch:
         return min(PART, max(self.split_above // 2, _SMALLEST_PART))
 
     async def _in_parts(self, blob: Ranged, missing: list[tuple[int, int]]) -> None:
-        self._todo = deque(_parts(missing, self._part))
+        self._todo = _Parts(missing, self._part)
         async with Crew() as crew:
             await self._worker(blob, crew)
 
@@ -106,7 +106,7 @@ class BlobFetch:
                 crew.start(self._worker(blob, crew), then=self.slots.release)
 
         while self._todo:
-            start, end = self._todo.popleft()
+            start, end = self._todo.take()
             await self._stream(start, blob.open_span(start, end), parts_can_be_had)
 
     async def _stream(
@@ -136,5 +136,19 @@ class BlobFetch:
             await self.fetch.set_validator(validator)
 
 
-def _parts(missing: list[tuple[int, int]], size: int) -> list[tuple[int, int]]:
-    return [(at, min(at + size, end)) for start, end in missing for at in range(start, end, size)]
+class _Parts:
+    """What is missing, to be taken part by part. None is made before: a manifest may claim exabytes."""
+
+    def __init__(self, missing: Iterable[tuple[int, int]], size: int) -> None:
+        self._missing = deque(missing)
+        self._size = size
+
+    def __bool__(self) -> bool:
+        return bool(self._missing)
+
+    def take(self) -> tuple[int, int]:
+        start, end = self._missing.popleft()
+        stop = min(start + self._size, end)
+        if stop < end:
+            self._missing.appendleft((stop, end))
+        return start, stop
