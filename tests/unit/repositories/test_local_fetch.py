@@ -243,16 +243,18 @@ async def test_nobody_deletes_between_commit_and_record(
     await here.put_blob(Digest.of(b"x"), chunk(b"x"))
     plan.set(Fault("before_commit", "hold", on="FULL"))
     storing = asyncio.ensure_future(WAYS[way](here))
-    async with asyncio.timeout(10):
-        while not [call for call in plan.calls() if call.subject == "FULL"]:
-            await asyncio.sleep(0.01)
+    try:
+        async with asyncio.timeout(10):
+            while not [call for call in plan.calls() if call.subject == "FULL"]:
+                await asyncio.sleep(0.01)
         assert len([blob async for blob in store.walk()]) == 2
-        entering = asyncio.create_task(_delete(store, here))
-        await asyncio.wait({entering}, timeout=0.2)
-        assert not entering.done()
+        deleting = asyncio.create_task(_delete(store, here))
+        await asyncio.wait({deleting}, timeout=0.2)
+        assert not deleting.done()
+    finally:
         plan.clear()
-        assert await entering
-        await storing
+    assert await deleting
+    await storing
 
 
 async def _delete(store: PartialStore, repository: LocalRepository) -> bool:
