@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from entrepot.metadata.migrate import HEAD
 from entrepot.testing.server import RegistryProcess, free_port
 from tests.hostile.raw import ask, request
 from tests.hostile.stored import look
@@ -148,7 +149,7 @@ def test_start_on_a_database_of_a_later_version_is_refused_and_leaves_it_alone(s
     database = process.root / "entrepot.db"
     set_revision(database, "9999")
     assert_refused(serve(process.root), str(database), "later version of entrepot", "9999", "install that version")
-    set_revision(database, "0001")
+    set_revision(database, HEAD)
     process.start()
     assert ask(process.port, "GET", "/v2/start/later/manifests/v1").body == INDEX
 
