@@ -24,6 +24,7 @@ from .entrepot_client import EntrepotClient
 from .peers import DockerRegistry, Registry
 from .podman import Buildah, Podman
 from .skopeo import Skopeo
+from .twins import Twins, rich_image
 from .umoci import Umoci
 
 PEER = os.environ.get("ENTREPOT_INTEROP_PEER", "entrepot")
@@ -134,6 +135,20 @@ def containerd(workspace: Path) -> Iterator[Containerd]:
 @pytest.fixture
 def umoci(tmp_path: Path) -> Umoci:
     return Umoci(tmp_path / "umoci")
+
+
+@pytest.fixture(scope="session")
+def twins(docker: Docker, entrepot_client: EntrepotClient) -> Twins:
+    return Twins(docker.cli, entrepot_client.cli)
+
+
+@pytest.fixture(scope="session")
+def kept(docker: Docker, entrepot_client: EntrepotClient, registry: Registry) -> str:
+    """The name of an image that docker and our command have, for tests that only read."""
+    name = f"{registry.host}/kept/app:v1"
+    for client in (docker, entrepot_client):
+        client.load(rich_image(1), name)
+    return name
 
 
 def new_folder(workspace: Path, title: str) -> Path:

@@ -70,10 +70,21 @@ class Template:
 def format_document(form: str, document: Mapping[str, Any]) -> str:
     """What ``inspect --format`` prints of one document. Raises TemplateInvalid, also for a field it does not have."""
     parts = {name: OpenRecord(part) if _is_struct(name, part) else part for name, part in document.items()}
+    if isinstance(config := parts.get("Config"), OpenRecord):
+        parts["Config"] = OpenRecord({name: _part_of_config(name, part) for name, part in config.items()})
     return Template(form).render(Record(parts))
 
 
 _STRUCTS = {"Config", "Descriptor", "GraphDriver", "Metadata", "RootFS"}  # of docker's image; other objects are maps
+_SETS = {"ExposedPorts", "Volumes"}  # Go has no sets: maps to the empty struct
+
+
+def _part_of_config(name: str, part: Any) -> Any:
+    if name == "Healthcheck" and isinstance(part, dict):
+        return OpenRecord(part)
+    if name in _SETS and isinstance(part, dict):
+        return {key: Record() if value == {} else value for key, value in part.items()}
+    return part
 
 
 def _is_struct(name: str, part: object) -> bool:

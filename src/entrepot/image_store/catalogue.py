@@ -211,8 +211,8 @@ def read_shelves() -> Operation[list[Shelf]]:
 
 
 def references(tops: Iterable[KeptManifest]) -> list[ImageReference]:
-    """Every name that leads to one of these: tags, and digests at registries."""
-    return [reference for top in tops for reference in references_of(top)]
+    """Every name that leads to one of these: tags, and digests at registries; in docker's order, that of the texts."""
+    return sorted((reference for top in tops for reference in references_of(top)), key=str)
 
 
 def references_of(top: KeptManifest) -> list[ImageReference]:

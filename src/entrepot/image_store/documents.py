@@ -41,6 +41,7 @@ _CONTAINER: dict[str, Any] = {
     "StopTimeout": ...,
     "Shell": ...,
 }
+_MAPS = {"ExposedPorts", "Labels", "Volumes"}  # in JSON their keys are sorted
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +93,13 @@ def image_document(
 
 def container_config(value: Any) -> dict[str, Any]:
     """An image's ``config`` with the fields that docker prints, and whatever else it has."""
-    given = value if isinstance(value, dict) else {}
+    given = {name: _sorted(name, each) for name, each in value.items()} if isinstance(value, dict) else {}
     shown = {name: given.get(name, empty) for name, empty in _CONTAINER.items() if empty is not ... or name in given}
     return {**shown, **{name: each for name, each in given.items() if name not in shown}}
+
+
+def _sorted(name: str, value: Any) -> Any:
+    return dict(sorted(value.items())) if name in _MAPS and isinstance(value, dict) else value
 
 
 def history_rows(record: ImageRecord, config: ImageConfig, sizes: Sequence[int]) -> list[HistoryRow]:

@@ -224,6 +224,20 @@ def test_render_record_is_printed_as_a_struct() -> None:
     assert render("{{.RootFS}}", {"RootFS": Record(Type="layers", Layers=["a", "b"])}) == "{layers [a b]}"
 
 
+@pytest.mark.parametrize(
+    ("source", "output"),
+    [
+        ("{{.Config.Volumes}}", "map[/data:{}]"),
+        ("{{json .Config.Volumes}}", '{"/data":{}}'),
+        ("{{json .Config.Healthcheck}}", '{"Test":["CMD","true"],"Interval":5}'),
+        ("{{json .Config.Labels}}", '{"a":"1","b":"2"}'),
+    ],
+)
+def test_format_config_as_docker_s_types_have_it(source: str, output: str) -> None:
+    config = {"Volumes": {"/data": {}}, "Healthcheck": {"Test": ["CMD", "true"], "Interval": 5}}
+    assert format_document(source, {"Config": config | {"Labels": {"b": "2", "a": "1"}}}) == output
+
+
 def test_render_too_much_output_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(templates, "MAX_OUTPUT", 1000)
     with pytest.raises(TemplateInvalid, match="expected at most 1000 characters of output, got more"):

@@ -88,6 +88,16 @@ class TestNames:
         ]
         assert await names(shop) == ["other:1"]
 
+    async def test_remove_image_tells_its_names_in_the_order_of_their_texts(self, shop: Shop) -> None:
+        await shop.keep(IMAGE, "localhost:5000/app:1", pulled=True)
+        await shop.keep(IMAGE, "localhost:5000/app/part:1")
+        removal = await removed(shop, IMAGE.id, force=True)
+        assert removal.untagged == [
+            "localhost:5000/app/part:1",
+            "localhost:5000/app:1",
+            f"localhost:5000/app@{IMAGE.digest}",
+        ]
+
     async def test_remove_digest_of_a_tagged_image_takes_only_that(self, shop: Shop) -> None:
         await shop.keep(IMAGE, "app:1", pulled=True)
         assert list((await removed(shop, f"app@{IMAGE.digest}")).lines()) == [f"Untagged: app@{IMAGE.digest}"]
