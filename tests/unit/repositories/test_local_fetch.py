@@ -119,12 +119,14 @@ async def test_fetch_that_was_left_goes_on_in_any_repository(here: LocalReposito
     assert await fetch(there) == SIZE - 1000
 
 
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
 async def test_fetch_that_waits_finds_what_the_other_has_finished(
-    here: LocalRepository, there: LocalRepository
+    here: LocalRepository, there: LocalRepository, algorithm: str
 ) -> None:
+    digest = Digest.of(CONTENT, algorithm)
     async with asyncio.timeout(10):
-        async with here.fetch_blob(DIGEST, SIZE) as fetching:
-            waiting = asyncio.create_task(fetch(there))
+        async with here.fetch_blob(digest, SIZE) as fetching:
+            waiting = asyncio.create_task(fetch(there, digest))
             await fetching.write(0, chunks(CONTENT))
             assert not waiting.done()
             await fetching.commit()
