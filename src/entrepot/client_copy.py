@@ -10,7 +10,14 @@ from entrepot.client import Client
 from entrepot.client_places import Source, open_source
 from entrepot.client_targets import Target, open_target
 from entrepot.digest import Digest
-from entrepot.errors import DigestInvalid, NotFound, ParameterInvalid, PlatformUnknown
+from entrepot.errors import (
+    DigestInvalid,
+    ManifestBlobUnknown,
+    NotFound,
+    ParameterInvalid,
+    PlatformUnknown,
+    RegistryErrors,
+)
 from entrepot.image import index_entries
 from entrepot.manifest import Descriptor
 from entrepot.platforms import Platform, host_platform
@@ -89,7 +96,8 @@ class Copying:
         if dry_run:
             return Outcome(source.place, target.place, root, lacking=tuple(await _lacking(target, root)))
         options = replace(self.client.options(), referrers=self.wishes.referrers)
-        copied = await target.write(source, root, tags, options)
+        with _explaining_refusal(place, root):
+            copied = await target.write(source, root, tags, options)
         return Outcome(source.place, target.place, root, moved=copied.moved)
 
     async def read(self, source: Source, target: Place) -> Node:
@@ -120,6 +128,20 @@ def naming(place: Place) -> Iterator[None]:
         name = place.reference.familiar_name if place.reference else ""
         hint = {"hint": f"{lister} {name} lists what there is"} if lister else {}
         raise type(error)(f"{place} not found: {error.message}", **{**error.detail, **hint}) from error
+
+
+@contextmanager
+def _explaining_refusal(target: Place, root: Node) -> Iterator[None]:
+    """Some registries take an index of which not all images are there, most do not, and say so in many ways."""
+    try:
+        yield
+    except (ManifestBlobUnknown, RegistryErrors) as error:
+        if target.kind is not Kind.REGISTRY or not root.left_out:
+            raise
+        raise ManifestBlobUnknown(
+            f"{target}: the registry takes the index only with all its images: {error}",
+            hint="copy one platform alone, each to a tag of its own, or all of them",
+        ) from error
 
 
 def _tags_for(source: Place, target: Place, root: Node) -> list[Tag]:

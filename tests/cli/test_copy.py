@@ -21,6 +21,7 @@ from entrepot.testing.images import (
 )
 from entrepot.testing.server import RegistryProcess
 from tests.cli.conftest import Entrepot, Publish
+from tests.resume.cuts import CuttingProxy
 
 INDEX = build_index(["linux/amd64", "linux/arm64"], seed=51)
 IMAGE = build_image(2, seed=52)
@@ -192,6 +193,19 @@ class TestPlatforms:
         done = entrepot("copy", "-q", "--platform", "linux/arm64", f"store:{index}", f"{index.name}:again")
         assert (done.code, done.out) == (0, f"{INDEX.children[1].digest}\n")
 
+    def test_copy_some_platforms_keeps_the_index_where_that_can_be(
+        self, entrepot: Entrepot, publish: Publish, name: str, tmp_path: Path
+    ) -> None:
+        three = build_index(["linux/amd64", "linux/arm64", "linux/s390x"], seed=55)
+        reference = publish(three, name, "v1")
+        flags = ("-q", "--platform", "linux/amd64", "--platform", "linux/s390x", str(reference))
+        assert entrepot("copy", *flags, f"oci:{tmp_path}/layout").out == f"{three.digest}\n"
+        assert not (tmp_path / "layout" / "blobs" / "sha256" / three.children[1].digest.encoded).exists()
+        done = entrepot("copy", *flags, f"{reference.name}-some:v1")
+        assert (done.code, done.out) == (1, "")
+        assert "the registry takes the index only with all its images" in done.err
+        assert "Hint: copy one platform alone" in done.err
+
 
 class TestReferrers:
     @pytest.fixture
@@ -260,6 +274,23 @@ class TestAllTags:
         assert (done.code, done.lines) == (0, [f"1.1: {IMAGE.digest}", f"2.0: {OTHER.digest}"])
         assert f"{repository.name}-kept:1.0 is there already ({OTHER.digest}); left alone" in done.err
         assert entrepot("digest", f"{repository.name}-kept:1.0").out == f"{OTHER.digest}\n"
+
+
+class TestResuming:
+    def test_copy_between_registries_that_broke_off_goes_on_where_it_was(
+        self, entrepot: Entrepot, publish: Publish, registry: RegistryProcess, name: str
+    ) -> None:
+        image = build_image(1, seed=56, size=12_000_000)
+        source = publish(image, name, "v1")
+        with CuttingProxy(registry.host, cuts=[7_000_000], direction="up", ending="reset") as proxy:
+            target = f"{proxy.host}/{name}-far:v1"
+            first = entrepot("copy", "-q", "--retries", "0", str(source), target)
+            sent = proxy.passed["up"]
+            second = entrepot("copy", "-q", "--retries", "0", str(source), target)
+            sent_again = proxy.passed["up"] - sent
+        assert (first.code, first.out) == (1, "")
+        assert (second.code, second.out) == (0, f"{image.digest}\n")
+        assert sent_again < 7_000_000
 
 
 class TestDryRun:
