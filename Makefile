@@ -38,9 +38,10 @@ format: setup
 
 docs: setup
 	$(BIN)/python -m entrepot.metadata.compiled > texts.tmp && mv texts.tmp src/entrepot/metadata/sqlite_texts.json
+	$(BIN)/python -m entrepot.metadata.new_database > new.tmp && mv new.tmp src/entrepot/metadata/sqlite_new.sql
 	$(BIN)/entrepot config reference > docs/configuration.md
 	$(BIN)/entrepot manual > docs/cli.md
-	WRITE_DOCS=1 $(BIN)/python -m pytest -q tests/docs/test_transcript.py tests/docs/test_library.py
+	WRITE_DOCS=1 $(BIN)/python -m pytest -q tests/docs/test_transcript.py tests/docs/test_library.py tests/docs/test_client.py
 
 bench: setup
 	@.ci/install wrk:wrk ab:apache2-utils nginx:nginx-light docker-registry:docker-registry

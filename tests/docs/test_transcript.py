@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from entrepot.testing.images import write_docker_archive
+import entrepot
 from entrepot.testing.server import RegistryProcess
 from entrepot.testing.token_guard import Rules
 from entrepot.testing.token_server import GuardedRegistry
@@ -35,6 +36,9 @@ def hub(home: Path, tmp_path: Path, stand_in: StandIn) -> Iterator[GuardedRegist
     with RegistryProcess(tmp_path / "hub") as registry, GuardedRegistry(registry.host, rules) as hub:
         for tag, image in IMAGES.items():
             publish(image, registry.host, "library/nginx", tag)
+        publish(MINE, registry.host, "somebody/myapp", "latest")
+        write_archive = entrepot.copy(f"{registry.host}/somebody/myapp", "docker-archive:myapp.tar:myapp:latest")
+        asyncio.run(write_archive)  # with digests unchanged, which is why it is not made by write_docker_archive
         stand_in("docker.io", hub.host)
         login = base64.b64encode(b"myusername:hunter2").decode()
         (home / ".docker").mkdir()
@@ -50,8 +54,6 @@ def shell(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Shell:
-    write_docker_archive(home / "myapp.tar", {"myapp:latest": MINE})
-
     def serve() -> str:
         local.start()
         return "\n".join(local.log_text().splitlines()[:2])
