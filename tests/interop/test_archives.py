@@ -14,7 +14,7 @@ from entrepot.testing.images import Image, build_image, build_index, write_layou
 from .clients import CommandLine
 from .containerd import Containerd
 from .docker import Docker
-from .podman import Podman
+from .podman import Buildah, Podman
 from .skopeo import Skopeo
 
 pytestmark = pytest.mark.interop
@@ -152,6 +152,34 @@ def test_load_what_podman_saves(podman: Podman, ours: CommandLine, archive: Path
     assert ours.run("load", "-i", archive) == f"Loaded image: {NAME}\n"
     assert ids(ours) == [f"{NAME} {expected}"]
     podman.remove(NAME)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("transport", ["docker-archive", "oci-archive"])
+def test_load_what_buildah_pushes_into_an_archive(
+    buildah: Buildah, ours: CommandLine, archive: Path, image: Image, transport: str
+) -> None:
+    buildah.load(image, NAME)
+    expected = buildah.image_id(NAME)
+    buildah.cli.run("push", NAME, f"{transport}:{archive}:{NAME}")
+    assert ours.run("load", "-i", archive) == f"Loaded image: {NAME}\n"
+    assert ids(ours) == [f"{NAME} {expected}"]
+    buildah.remove(NAME)
+
+
+@pytest.mark.root
+def test_load_what_podman_saves_of_several_images(
+    podman: Podman, ours: CommandLine, archive: Path, image: Image, seed: int
+) -> None:
+    names = [NAME, "archived.example.com/team/second:v2"]
+    images = [image, build_image(2, seed=seed + 1)]
+    for name, each in zip(names, images, strict=True):
+        podman.load(each, name)
+    podman.cli.run("save", "--multi-image-archive", "-o", archive, *names)
+    assert sorted(ours.run("load", "-i", archive).splitlines()) == sorted(f"Loaded image: {name}" for name in names)
+    assert sorted(ids(ours)) == sorted(f"{name} {each.id}" for name, each in zip(names, images, strict=True))
+    for name in names:
+        podman.remove(name)
 
 
 @pytest.mark.parametrize("transport", ["docker-archive", "oci-archive"])
