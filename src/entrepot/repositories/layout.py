@@ -7,8 +7,8 @@ manifests; whoever copies a blob verifies it.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,9 @@ from entrepot.manifest import (
     parse_manifest,
 )
 from entrepot.reference import RepositoryName, Tag
-from entrepot.repositories.base import Chunk, Page, PushedManifest
+from entrepot.repositories.base import Chunk, Fetch, Page, PushedManifest
+from entrepot.repositories.layout_blob import LayoutBlob
+from entrepot.repositories.layout_fetch import LayoutFetches
 from entrepot.repositories.layout_folder import UPLOADS_FOLDER, LayoutFolder
 from entrepot.repositories.layout_index import (
     BLOBS_FOLDER,
@@ -53,36 +55,7 @@ from entrepot.repositories.layout_index import (
 from entrepot.repositories.layout_uploads import LOCK_WAIT_SECONDS, LayoutUploads
 from entrepot.store.threads import DiskThreads
 
-_PIECE = 1024 * 1024
 _OWN_NAMES = {BLOBS_FOLDER, INDEX_FILE, LAYOUT_FILE, UPLOADS_FOLDER}
-
-
-@dataclass(frozen=True, slots=True)
-class LayoutBlob:
-    """A file of a layout."""
-
-    digest: Digest
-    size: int
-    folder: LayoutFolder
-    threads: DiskThreads
-
-    @asynccontextmanager
-    async def open(self, *, start: int = 0, end: int | None = None) -> AsyncIterator[AsyncIterator[bytes]]:
-        fd = self.folder.open_blob(self.digest)
-        if fd is None:
-            raise Corrupt(f"blob {self.digest} has just gone from {self.folder.root}", digest=self.digest)
-        try:
-            yield self._read(fd, start, self.size if end is None else min(end, self.size))
-        finally:
-            os.close(fd)
-
-    async def _read(self, fd: int, position: int, end: int) -> AsyncIterator[bytes]:
-        while position < end:
-            piece = await self.threads.run(os.pread, fd, min(_PIECE, end - position), position)
-            if not piece:
-                raise Corrupt(f"blob {self.digest} became shorter while it was read", digest=self.digest)
-            position += len(piece)
-            yield piece
 
 
 class LayoutRepository:
@@ -121,6 +94,13 @@ class LayoutRepository:
     async def put_blob(self, digest: Digest, chunk: Chunk) -> LayoutBlob:
         size = await self._uploads.put(digest, chunk)
         return LayoutBlob(digest, size, self._folder, self._threads)
+
+    @property
+    def keeps_partials(self) -> bool:
+        return True
+
+    def fetch_blob(self, digest: Digest, size: int) -> AbstractAsyncContextManager[Fetch]:
+        return LayoutFetches(self._folder, self._threads).open(digest, size)
 
     async def mount_blob(self, digest: Digest, source: RepositoryName | None) -> LayoutBlob | None:
         if self._siblings is None:

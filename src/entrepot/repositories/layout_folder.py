@@ -44,7 +44,7 @@ class LayoutFolder:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._uploads = root / UPLOADS_FOLDER
+        self.uploads = root / UPLOADS_FOLDER
 
     def path(self, digest: Digest) -> Path:
         return self.root / BLOBS_FOLDER / digest.algorithm / digest.encoded
@@ -89,7 +89,7 @@ class LayoutFolder:
 
     def change_index(self, change: Callable[[LayoutIndex], LayoutIndex]) -> None:
         """Replace the index by what ``change`` makes of it; one process at a time."""
-        self._make()
+        self.make()
         with self._locked():
             before = self.read_index()
             after = change(before)
@@ -134,8 +134,13 @@ class LayoutFolder:
     def stage(self) -> StagedBlob:
         """A new upload, held."""
         upload_id = str(uuid.uuid4())
-        self._uploads.mkdir(parents=True, exist_ok=True)
-        fd = os.open(self._uploads / upload_id, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+        while True:
+            self.uploads.mkdir(parents=True, exist_ok=True)
+            try:
+                fd = os.open(self.uploads / upload_id, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+                break
+            except FileNotFoundError:  # somebody has just removed the folder, which was empty
+                continue
         fcntl.flock(fd, fcntl.LOCK_EX)
         return StagedBlob(self, upload_id, fd)
 
@@ -181,25 +186,26 @@ class LayoutFolder:
 
     def _tidy(self) -> None:
         with suppress(OSError):  # others are still uploading
-            self._uploads.rmdir()
+            self.uploads.rmdir()
 
     def _upload_path(self, upload_id: str) -> Path:
         if not _UPLOAD_ID.fullmatch(upload_id):
             raise _unknown(upload_id[:80])
-        return self._uploads / upload_id
+        return self.uploads / upload_id
 
     def _folder_of(self, algorithm: str) -> Path:
         return self.root / BLOBS_FOLDER / algorithm
 
     def _make_folder_of(self, algorithm: str) -> None:
-        self._make()
+        self.make()
         folder = self._folder_of(algorithm)
         if not folder.is_dir():
             folder.mkdir(parents=True, exist_ok=True)
             _sync_folder(folder.parent)
             _sync_folder(self.root)
 
-    def _make(self) -> None:
+    def make(self) -> None:
+        """Create the layout if it is not there."""
         (self.root / BLOBS_FOLDER).mkdir(parents=True, exist_ok=True)
         if not (self.root / LAYOUT_FILE).exists() or not (self.root / INDEX_FILE).exists():
             with self._locked():
