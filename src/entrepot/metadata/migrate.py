@@ -6,6 +6,7 @@ import fcntl
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from entrepot.errors import Corrupt, Unavailable
 from entrepot.metadata.sqlite_connection import translated
 
 HEAD = "0002"
+NEW_DATABASE = "sqlite_new.sql"  # see new_database.py
 _SCRIPTS = Path(__file__).parent / "migrations"
 
 
@@ -31,8 +33,10 @@ def upgrade_sqlite(path: Path) -> None:
                 revision=current,
                 known=HEAD,
             )
-        if current != HEAD:
-            _run_migrations(path)
+        if current is None and _is_new(path):
+            _create(path)
+        elif current != HEAD:
+            run_migrations(path)
         _keep_a_log(path)
 
 
@@ -60,7 +64,22 @@ def _revision(path: Path) -> str | None:
     return rows[0][0] if rows else None
 
 
-def _run_migrations(path: Path) -> None:
+def _is_new(path: Path) -> bool:
+    if not path.exists():
+        return True
+    with closing(sqlite3.connect(path)) as connection:
+        return not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+
+
+def _create(path: Path) -> None:
+    script = files("entrepot.metadata").joinpath(NEW_DATABASE).read_text("utf-8")
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.executescript(script)  # one transaction: all tables, or none
+
+
+def run_migrations(path: Path, *, to: str = HEAD) -> None:
+    """Bring the database to a version step by step; without a file, from nothing."""
     # Alembic takes half a second to import, and is needed on the first start of a version only.
     from alembic import command
     from alembic.config import Config
@@ -74,7 +93,7 @@ def _run_migrations(path: Path) -> None:
     try:
         with _unwrapped(), engine.begin() as connection:
             config.attributes["connection"] = connection
-            command.upgrade(config, HEAD)
+            command.upgrade(config, to)
     finally:
         engine.dispose()
 

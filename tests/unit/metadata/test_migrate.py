@@ -5,6 +5,7 @@ import os
 import signal
 import sqlite3
 from contextlib import closing
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from alembic.script import ScriptDirectory
 
 from entrepot.errors import Corrupt, Unavailable
 from entrepot.metadata import migrate
-from entrepot.metadata.migrate import HEAD, upgrade_sqlite
+from entrepot.metadata.migrate import HEAD, NEW_DATABASE, run_migrations, upgrade_sqlite
+from entrepot.metadata.new_database import script
 from entrepot.metadata.schema import METADATA
 
 SCRIPTS = Path(migrate.__file__).parent / "migrations"
@@ -49,11 +51,11 @@ def upgrade_and_die_after(path: Path, statements: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     sa.event.listen(sa.Engine, "after_cursor_execute", count)
-    upgrade_sqlite(path)
+    run_migrations(path)
 
 
 def test_migrations_create_the_tables_of_the_schema(path: Path, tmp_path: Path) -> None:
-    upgrade_sqlite(path)
+    run_migrations(path)
     expected = tmp_path / "expected.db"
     engine = sa.create_engine(f"sqlite:///{expected}")
     METADATA.create_all(engine)
@@ -62,7 +64,7 @@ def test_migrations_create_the_tables_of_the_schema(path: Path, tmp_path: Path) 
 
 
 def test_migrations_leave_alembic_nothing_to_add(path: Path) -> None:
-    upgrade_sqlite(path)
+    run_migrations(path)
     engine = sa.create_engine(f"sqlite:///{path}")
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
@@ -129,3 +131,23 @@ def test_path_that_cannot_be_opened_is_reported(path: Path) -> None:
     path.mkdir()
     with pytest.raises(Unavailable, match="unable to open database file"):
         upgrade_sqlite(path)
+
+
+def test_upgrade_of_the_first_version_goes_step_by_step(path: Path, tmp_path: Path) -> None:
+    upgrade_sqlite(tmp_path / "new.db")
+    run_migrations(path, to="0001")
+    upgrade_sqlite(path)
+    assert revision_of(path) == HEAD
+    assert schema_of(path) == schema_of(tmp_path / "new.db")
+
+
+def test_script_of_a_new_database_makes_what_the_migrations_make() -> None:
+    kept = files("entrepot.metadata").joinpath(NEW_DATABASE).read_text("utf-8")
+    assert kept == script(), "make docs writes the file"
+
+
+def test_upgrade_of_an_empty_file_makes_all_tables(tmp_path: Path) -> None:
+    (tmp_path / "entrepot.db").touch()
+    upgrade_sqlite(tmp_path / "entrepot.db")
+    upgrade_sqlite(tmp_path / "other.db")
+    assert schema_of(tmp_path / "entrepot.db") == schema_of(tmp_path / "other.db") != {}
