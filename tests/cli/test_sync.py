@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from entrepot.cli.sync_list import read_list
 from entrepot.reference import ImageReference
 from entrepot.testing.images import build_artifact, build_image, build_index
 from entrepot.testing.server import RegistryProcess
@@ -314,3 +316,17 @@ def test_sync_of_a_huge_list_is_refused(entrepot: Entrepot, tmp_path: Path) -> N
     done = entrepot("sync", "-f", str(tmp_path / "huge.yaml"))
     assert (done.code, done.out) == (1, "")
     assert "a list may have" in done.err
+
+
+def lists_in_the_docs() -> list[str]:
+    page = (Path(__file__).parents[2] / "docs" / "sync.md").read_text("utf-8")
+    return re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+
+
+@pytest.mark.parametrize(("number", "rules"), [(0, 5), (1, 4)], ids=["ours", "skopeo's"])
+def test_lists_in_the_docs_are_read(tmp_path: Path, number: int, rules: int) -> None:
+    (tmp_path / "list.yaml").write_text(lists_in_the_docs()[number])
+    found = read_list(tmp_path / "list.yaml", "localhost:5000/to" if number else None, scoped=False)
+    assert len(found.rules) == rules
+    assert found.insecure == {"registry.example.com" if number else "old.example.com"}
+    assert found.logins["registry.example.com"].username == "anna"

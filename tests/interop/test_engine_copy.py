@@ -14,7 +14,7 @@ from entrepot.testing.images import build_artifact, build_image, build_index, wr
 from .clients import CommandLine, private_environment
 from .docker import Docker, socket_url
 from .entrepot_client import EntrepotClient
-from .peers import DockerRegistry
+from .peers import DockerRegistry, Registry
 from .skopeo import TO_HTTP, Skopeo
 from .wire import manifest_digest
 
@@ -216,3 +216,27 @@ def test_copy_takes_referrers_out_of_a_layout(client: EntrepotClient, tmp_path: 
     write_layout(tmp_path / "layout", {"v1": image, "signature": artifact})
     client.cli.run("copy", "-q", "--referrers", f"oci:{tmp_path}/layout:v1", name)
     assert client.cli.run("referrers", "--format", "{{.Digest}}", name) == f"{artifact.digest}\n"
+
+
+def test_sync_does_with_skopeo_s_list_what_skopeo_does(
+    client: EntrepotClient, skopeo: Skopeo, registry: Registry, tmp_path: Path, path: str, seed: int
+) -> None:
+    one, two = build_image(1, seed=seed), build_index(seed=seed + 1)
+    write_layout(tmp_path / "layout", {"1.0": one, "1.1": one, "2.0-alpine": two, "latest": two})
+    source = f"{registry.host}/{path}/deep/app"
+    client.cli.run("copy", "-q", "--all-tags", f"oci:{tmp_path}/layout", source)
+    client.cli.run("copy", "-q", f"{source}:latest", f"{registry.host}/{path}/all:v1")
+    file = tmp_path / "list.yaml"
+    file.write_text(
+        f"{registry.host}:\n"
+        "  tls-verify: false\n"
+        f"  images:\n    {path}/deep/app: ['1.0']\n    {path}/all: []\n"
+        f"  images-by-tag-regex:\n    {path}/deep/app: alpine\n"
+    )
+    theirs, ours = f"{registry.host}/{path}/theirs", f"{registry.host}/{path}/ours"
+    skopeo.cli.run("sync", "--all", "--dest-tls-verify=false", "--src", "yaml", "--dest", "docker", file, theirs)
+    client.cli.run("sync", "-f", file, ours)
+    for name in ("app", "all"):
+        rows = client.cli.run("ls", "--digests", f"{theirs}/{name}")
+        assert rows == client.cli.run("ls", "--digests", f"{ours}/{name}")
+        assert len(rows.splitlines()) > 1
