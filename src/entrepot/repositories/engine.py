@@ -34,7 +34,10 @@ class EngineAddress:
     def of(cls, environment: Mapping[str, str]) -> EngineAddress:
         """What ``DOCKER_HOST`` says. Raises ConfigInvalid for what is neither a socket nor a TCP address."""
         host = environment.get("DOCKER_HOST") or f"unix://{DEFAULT_SOCKET}"
-        parts = urlsplit(host)
+        try:
+            parts = urlsplit(host)
+        except ValueError:  # half an IPv6 address
+            parts = urlsplit("")
         if parts.scheme == "unix" and parts.path:
             return cls(host, unix_socket=parts.netloc + parts.path)
         if parts.scheme in ("tcp", "http") and parts.hostname and not environment.get("DOCKER_TLS_VERIFY"):
@@ -57,10 +60,10 @@ class Engine:
         """The ID of an image, None when there is none."""
         try:
             async with self._open("GET", reference, "json") as response:
-                document = json.loads(await _read_some(response))
+                document = json.loads(await _read_end(response))
         except ManifestUnknown:
             return None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ManifestInvalid(f"{self.address.title}: expected JSON about {reference.familiar}") from error
         found = document.get("Id") if isinstance(document, dict) else None
         return found if isinstance(found, str) else None
@@ -81,7 +84,7 @@ class Engine:
         headers = {"content-type": "application/x-tar"}
         request = Request("POST", f"{self.address.url}/images/load?quiet=1", headers, body)
         async with self._ask(request) as response:
-            text = await _read_some(response)
+            text = await _read_end(response)
         for line in _messages(text):
             if line.get("error"):
                 raise ManifestInvalid(f"{self.address.title} could not load the image: {line['error']}")
@@ -101,7 +104,7 @@ class Engine:
         try:
             async with self.exchange.send(request) as response:
                 if response.status >= 400:
-                    raise _refusal(self.address.title, response.status, await _read_some(response))
+                    raise _refusal(self.address.title, response.status, await _read_end(response))
                 yield response
         except ConnectionFailed as error:
             raise Unavailable(
@@ -110,13 +113,13 @@ class Engine:
             ) from error
 
 
-async def _read_some(response: Response) -> bytes:
+async def _read_end(response: Response) -> bytes:
+    """The last part of an answer that is not an archive; what went wrong stands at its end."""
     content = bytearray()
     async for piece in response.pieces():
         content += piece
-        if len(content) > _MOST_TEXT:
-            break
-    return bytes(content[:_MOST_TEXT])
+        del content[:-_MOST_TEXT]
+    return bytes(content)
 
 
 def _refusal(title: str, status: int, content: bytes) -> RegistryError:
