@@ -36,7 +36,9 @@ class CuttingProxy:
         self._held: dict[str, int] = {}  # bytes after which nothing passes, by direction
         self._reached = threading.Event()
         self._go_on = asyncio.Event()
+        self._is_dropped = False  # what is held back never gets there
         self.passed = {"down": 0, "up": 0}
+        self.pieces: dict[Direction, list[int]] = {"down": [], "up": []}  # the sizes in which they came
         self.host = ""
 
     @property
@@ -55,6 +57,12 @@ class CuttingProxy:
     def let_through(self) -> None:
         """Hold nothing back any more."""
         self._held.clear()
+        self._loop.call_soon_threadsafe(self._go_on.set)
+
+    def drop_what_is_held(self) -> None:
+        """End the connections that are held back, and hold no others back."""
+        self._held.clear()
+        self._is_dropped = True
         self._loop.call_soon_threadsafe(self._go_on.set)
 
     @property
@@ -105,6 +113,8 @@ class CuttingProxy:
                 await asyncio.wait(ways)
             elif self._ending == "reset":
                 _reset(sockets)
+        except asyncio.CancelledError:  # the proxy stops; asyncio's server would make an error of it
+            pass
         finally:
             for task in ways:
                 task.cancel()
@@ -118,8 +128,8 @@ class CuttingProxy:
         with suppress(OSError):
             while piece := await reader.read(_PIECE):
                 carried += len(piece)
-                if carried > _SMALL:
-                    await self._hold(way)
+                if carried > _SMALL and not await self._may_pass(way):
+                    return True
                 room = self._room(way, len(piece))
                 writer.write(piece[:room])
                 await writer.drain()
@@ -128,10 +138,12 @@ class CuttingProxy:
             writer.write_eof()
         return False
 
-    async def _hold(self, way: Direction) -> None:
-        if way in self._held and self.passed[way] >= self._held[way]:
-            self._reached.set()
-            await self._go_on.wait()
+    async def _may_pass(self, way: Direction) -> bool:
+        if self.passed[way] < self._held.get(way, self.passed[way] + 1):
+            return True
+        self._reached.set()
+        await self._go_on.wait()
+        return not self._is_dropped
 
     def _room(self, way: Direction, wanted: int) -> int:
         """How many of these bytes may pass."""
@@ -139,6 +151,7 @@ class CuttingProxy:
         if way == self._direction and self._cuts and before + wanted > self._cuts[0]:
             wanted = max(0, self._cuts.pop(0) - before)
         self.passed[way] = before + wanted
+        self.pieces[way].append(wanted)
         return wanted
 
 
