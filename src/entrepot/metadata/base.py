@@ -7,8 +7,8 @@ result. It does no I/O itself, so the same operation runs on a synchronous and o
         rows = yield SELECT_REPOSITORY, {"name": name}
         return rows[0][0] if rows else None
 
-A statement is one of SQLAlchemy's, or plain SQL with ``:name`` parameters that SQLite and PostgreSQL both
-understand: importing SQLAlchemy takes 200 ms, too long for commands that only look something up.
+A statement is the name of one of SQLAlchemy's, compiled beforehand (``named.py``), or plain SQL with ``:name``
+parameters that SQLite and PostgreSQL both understand (``docs/adr/0009-sql-without-sqlalchemy-at-run-time.md``).
 
 All that an operation changes is changed in one transaction, or not at all when it raises.
 """
