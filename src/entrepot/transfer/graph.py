@@ -103,81 +103,112 @@ class OnlyPlatforms:
         return place
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A manifest that was read, and which of its entries are to be followed."""
+
+    manifest: Manifest
+    digest: Digest
+    followed: tuple[IndexEntry, ...] = ()
+    left_out: tuple[IndexEntry, ...] = ()
+    loose: tuple[Descriptor, ...] = ()
+
+
 @dataclass(slots=True)
 class Reader:
-    """Reads the graph below a reference out of a repository."""
+    """Reads the graph below a reference out of a repository: level by level, each manifest once."""
 
     source: Repository
     choice: Choice = everything
     skip_absent: bool = False  # take an index with those of its children that are there
+    _found: dict[str, _Found | None] = field(default_factory=dict)  # None: not there
     _nodes: dict[str, Node] = field(default_factory=dict)
-    _slots: Slots = field(default_factory=lambda: Slots(PARALLEL))
     _content: int = 0
 
     async def read(self, reference: Tag | Digest) -> Node:
         """Raises NotFound, ManifestInvalid, PlatformUnknown."""
-        return await self._node(await self.source.get_manifest(reference), ())
+        stored = await self.source.get_manifest(reference)
+        root = self._take(stored)
+        level = [root]
+        for _ in range(MAX_DEPTH + 1):
+            level = await self._below(level)
+        if level:
+            raise _endless(root.digest)
+        return self._node(root, ())
 
-    async def _node(self, stored: StoredManifest, above: tuple[str, ...]) -> Node:
+    async def _below(self, level: Sequence[_Found]) -> list[_Found]:
+        """What a level names and nobody has named before."""
+        named = dict.fromkeys(entry.descriptor.digest for found in level for entry in found.followed)
+        new = [Digest.parse(digest) for digest in named if digest not in self._found]
+        slots = Slots(PARALLEL)
+        async with Crew() as crew:
+            for digest in new:
+                crew.start(self._fetch(digest, slots))
+        return [found for digest in new if (found := self._found[digest]) is not None]
+
+    async def _fetch(self, digest: Digest, slots: Slots) -> None:
+        async with slots:
+            if len(self._found) > MAX_MANIFESTS or self._content > MAX_CONTENT:
+                raise _endless(digest)
+            try:
+                self._found[digest] = self._take(await self.source.get_manifest(digest))
+            except NotFound:
+                if not self.skip_absent:
+                    raise
+                self._found[digest] = None
+
+    def _take(self, stored: StoredManifest) -> _Found:
         self._content += len(stored.content)
         manifest = _parse(stored)
-        children: dict[str, Node] = {}
-        left_out: list[IndexEntry] = []
-        loose: list[Descriptor] = []
+        found = _Found(manifest, stored.digest)
         if manifest.media_type in INDEX_TYPES:
             entries = self.choice(manifest)
             chosen = {entry.descriptor.digest for entry in entries}
-            left_out = [entry for entry in index_entries(manifest) if entry.descriptor.digest not in chosen]
-            loose = [entry.descriptor for entry in entries if entry.descriptor.media_type not in MANIFEST_TYPES]
-            manifests = [entry for entry in entries if entry.descriptor.media_type in MANIFEST_TYPES]
-            children = await self._children(manifests, (*above, stored.digest))
-            left_out += [entry for entry in manifests if entry.descriptor.digest not in children]
-        node = Node(manifest, stored.digest, tuple(children.values()), tuple(left_out), tuple(loose))
-        self._nodes[stored.digest] = node
-        return node
-
-    async def _children(self, entries: Sequence[IndexEntry], above: tuple[str, ...]) -> dict[str, Node]:
-        """The nodes of an index by digest, in its order; without those that are not there, if that is allowed."""
-        wanted = list(dict.fromkeys(entry.descriptor.digest for entry in entries))
-        found: dict[str, Node] = {}
-        async with Crew() as crew:
-            for digest in wanted:
-                crew.start(self._child(Digest.parse(digest), above, found))
-        for entry in entries:
-            _require_size(entry.descriptor, found.get(entry.descriptor.digest))
-        return {digest: found[digest] for digest in wanted if digest in found}
-
-    async def _child(self, digest: Digest, above: tuple[str, ...], found: dict[str, Node]) -> None:
-        self._require_bounds(digest, above)
-        try:
-            if digest not in self._nodes:
-                async with self._slots:
-                    self._require_bounds(digest, above)
-                    stored = await self.source.get_manifest(digest)
-                await self._node(stored, above)
-        except NotFound:
-            if not self.skip_absent:
-                raise
-        else:
-            found[digest] = self._nodes[digest]
-
-    def _require_bounds(self, digest: Digest, above: tuple[str, ...]) -> None:
-        is_bounded = len(self._nodes) <= MAX_MANIFESTS and self._content <= MAX_CONTENT
-        if digest in above or len(above) > MAX_DEPTH or not is_bounded:
-            raise ManifestInvalid(
-                f"the index {above[0]} goes in circles or has too much below it: at most {MAX_DEPTH} levels, "
-                f"{MAX_MANIFESTS} manifests, and {MAX_CONTENT} bytes of them are followed",
-                digest=digest,
+            found = _Found(
+                manifest,
+                stored.digest,
+                tuple(entry for entry in entries if entry.descriptor.media_type in MANIFEST_TYPES),
+                tuple(entry for entry in index_entries(manifest) if entry.descriptor.digest not in chosen),
+                tuple(entry.descriptor for entry in entries if entry.descriptor.media_type not in MANIFEST_TYPES),
             )
+        self._found[stored.digest] = found
+        return found
+
+    def _node(self, found: _Found, above: tuple[str, ...]) -> Node:
+        if found.digest in above or len(above) > MAX_DEPTH:
+            raise _endless(above[0])
+        if found.digest not in self._nodes:
+            children: dict[str, Node] = {}
+            absent: list[IndexEntry] = []
+            for entry in found.followed:
+                child = self._found[entry.descriptor.digest]
+                if child is None:
+                    absent.append(entry)
+                else:
+                    _require_size(entry.descriptor, child)
+                    children[child.digest] = self._node(child, (*above, found.digest))
+            left_out = (*found.left_out, *absent)
+            node = Node(found.manifest, found.digest, tuple(children.values()), left_out, found.loose)
+            self._nodes[found.digest] = node
+        return self._nodes[found.digest]
 
 
-def _require_size(descriptor: Descriptor, node: Node | None) -> None:
-    if node is not None and len(node.manifest.content) != descriptor.size:
+def _endless(digest: str) -> ManifestInvalid:
+    return ManifestInvalid(
+        f"the index {digest} goes in circles or has too much below it: at most {MAX_DEPTH} levels, {MAX_MANIFESTS} "
+        f"manifests, and {MAX_CONTENT} bytes of them are followed",
+        digest=digest,
+    )
+
+
+def _require_size(descriptor: Descriptor, found: _Found) -> None:
+    size = len(found.manifest.content)
+    if size != descriptor.size:
         raise ManifestInvalid(
-            f"an index says {node.digest} has {descriptor.size} bytes; it has {len(node.manifest.content)}",
-            digest=node.digest,
+            f"an index says {found.digest} has {descriptor.size} bytes; it has {size}",
+            digest=found.digest,
             expected=descriptor.size,
-            actual=len(node.manifest.content),
+            actual=size,
         )
 
 

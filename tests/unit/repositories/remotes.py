@@ -74,12 +74,12 @@ class OpenedPieces:
         self._piece = piece
 
     async def __aenter__(self) -> AsyncIterator[bytes]:
-        return self._pieces()
+        return self.pieces()
 
     async def __aexit__(self, *_: object) -> None:
         pass
 
-    async def _pieces(self) -> AsyncIterator[bytes]:
+    async def pieces(self) -> AsyncIterator[bytes]:
         for start in range(0, len(self._content), self._piece):
             yield self._content[start : start + self._piece]
 

@@ -200,7 +200,7 @@ UPLOADS = f"/v2/{NAME}/blobs/uploads/"
 POST = f"POST {UPLOADS}"
 HEAD = f"HEAD /v2/{NAME}/blobs/{DIGEST}"
 ABSENT = (HEAD, Reply(404))
-THERE = (HEAD, Reply(200))
+THERE = (HEAD, Reply(200, headers={"content-length": "5"}))
 BEGUN = (POST, Reply(202, headers={"location": "/up/1"}))
 DONE = Reply(201)
 
@@ -289,6 +289,12 @@ async def test_push_whose_last_answer_was_lost_finds_the_blob() -> None:
     )
     await push(exchange)
     exchange.require_done()
+
+
+async def test_finish_upload_whose_answer_was_lost_has_succeeded() -> None:
+    repository = remote(ScriptedExchange(BEGUN, ("PUT /up/1", Broken()), ("PUT /up/1", Reply(404)), THERE, THERE))
+    upload_id = await repository.begin_upload()
+    await repository.finish_upload(upload_id, DIGEST, Chunk(MemoryBlob(b"").open().pieces(), length=0))
 
 
 async def test_push_whose_upload_is_gone_and_blob_is_there_has_succeeded() -> None:

@@ -34,6 +34,9 @@ def fake(number: int) -> Digest:
     return Digest(f"sha256:{number:064x}")
 
 
+LONE_INDEX_SIZE = len(index_of(entry(fake(1), size=100)).data)  # of any index with one entry of such a size
+
+
 async def read(shelf: Shelf, reference: Digest, **more: Any) -> Node:
     return await Reader(shelf, **more).read(reference)  # type: ignore[arg-type]  # a Shelf is all it needs
 
@@ -84,7 +87,7 @@ async def test_read_index_that_goes_in_a_circle_ends(length: int) -> None:
     shelf = Shelf()
     for number in range(length):
         following = (number + 1) % length
-        shelf.put(fake(number), index_of(entry(fake(following), size=len(index_of(entry(fake(following))).data))))
+        shelf.put(fake(number), index_of(entry(fake(following), size=LONE_INDEX_SIZE)))
     with pytest.raises(ManifestInvalid, match="circles"):
         await read(shelf, fake(0))
     assert len(shelf.asked) <= length + 1
@@ -93,7 +96,7 @@ async def test_read_index_that_goes_in_a_circle_ends(length: int) -> None:
 async def test_read_indexes_deeper_than_allowed_ends() -> None:
     shelf = Shelf()
     for number in range(50):
-        shelf.put(fake(number), index_of(entry(fake(number + 1), size=len(index_of(entry(fake(1))).data))))
+        shelf.put(fake(number), index_of(entry(fake(number + 1), size=LONE_INDEX_SIZE)))
     with pytest.raises(ManifestInvalid, match=f"at most {MAX_DEPTH} levels"):
         await read(shelf, fake(0))
     assert len(shelf.asked) <= MAX_DEPTH + 2
@@ -111,6 +114,18 @@ async def test_read_indexes_that_share_their_children_reads_each_once() -> None:
     assert len(node.walk()) == 8
     assert len(shelf.asked) == 8
     assert {blob.digest for blob in node.blobs()} == {IMAGE.config.digest, *(layer.digest for layer in IMAGE.layers)}
+
+
+async def test_walk_of_indexes_that_name_all_of_the_next_level_passes_each_once() -> None:
+    """Thirty on each of seven levels would be 30**6 ways."""
+    shelf, level = Shelf(IMAGE.manifest), [IMAGE.manifest]
+    for depth in range(7):
+        entries = [entry(each.digest, size=each.size, media_type=each.media_type) for each in level]
+        level = [index_of(*entries, {**entries[0], "annotations": {"place": f"{depth}/{n}"}}) for n in range(30)]
+        for each in level:
+            shelf.put(each.digest, each)
+    node = await read(shelf, level[0].digest)
+    assert len(node.walk()) == 1 + 6 * 30 + 1
 
 
 @pytest.mark.parametrize("size", [IMAGE.manifest.size - 1, IMAGE.manifest.size + 1, 0, 2**62])
