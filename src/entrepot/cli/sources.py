@@ -22,6 +22,7 @@ from entrepot.transfer.graph import Reader, everything
 from entrepot.transfer.places import Kind, Place
 
 _WORDS = tuple(f"{kind.value}:" for kind in Kind if kind is not Kind.REGISTRY)
+_ARCHIVES = (".tar", ".tgz", ".gz", ".zst")
 PLACES_HELP = "docker://HOST/NAME, oci:DIR, oci-archive:FILE or docker-archive:FILE"
 
 
@@ -73,7 +74,8 @@ def _place(text: str) -> Place | None:
     path = Path(text)
     if path.is_dir() and (path / "oci-layout").is_file():
         return Place(Kind.LAYOUT, path=path)
-    is_path = text.startswith(("/", "./", "../")) or path.suffix in (".tar", ".tgz", ".gz", ".zst")
+    is_archive = path.suffix in _ARCHIVES and path.is_file()
+    is_path = is_archive or text.startswith(("/", "./", "../"))
     if is_path and path.is_dir():
         raise ManifestUnknown(f"{text} is no OCI layout: there is no file oci-layout in it", path=text)
     return Place(Kind.DOCKER_ARCHIVE, path=path) if is_path else None
