@@ -74,6 +74,7 @@ class Access:
     idle_seconds: float = 60.0
     parallel: int = PARALLEL
     split_above: int = SPLIT_ABOVE  # bytes; larger layers come in parts side by side
+    max_unpacked: int = 0  # bytes that a layer may unpack to; 0 bounds it by its compressed size
     listener: Listener = ignore
     warn: Callable[[str], None] = lambda _: None
 
@@ -129,7 +130,11 @@ class Client:
         """How to copy, as this client does it."""
         access = self.access
         return Options(
-            choice=choice, parallel=access.parallel, split_above=access.split_above, listener=access.listener
+            choice=choice,
+            parallel=access.parallel,
+            split_above=access.split_above,
+            max_unpacked=access.max_unpacked,
+            listener=access.listener,
         )
 
     def pull(self, reference: ImageReference, choice: Choice = everything) -> Pull:

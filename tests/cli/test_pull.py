@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from entrepot.testing.images import Image, build_image, build_index
+from entrepot.testing.images import Image, build_image, build_index, build_layer
 from entrepot.testing.server import RegistryProcess
 from tests.cli.conftest import Entrepot, Publish
 
@@ -173,3 +173,13 @@ def test_pull_into_a_served_root_is_served_under_the_stored_name(
     with RegistryProcess(store_root) as served:  # type: ignore[arg-type]
         again = f"{served.host}/{reference.stored_name}:v1"
         assert f"Digest: {IMAGE.manifest.digest}" in entrepot("pull", again).lines
+
+
+def test_pull_layer_that_unpacks_to_too_much_is_refused_and_no_image_is_kept(
+    entrepot: Entrepot, publish: Publish, name: str
+) -> None:
+    bomb = build_image([build_layer({"zeros": bytes(3_000_000)})])
+    done = entrepot("pull", "--max-unpacked", "1MiB", str(publish(bomb, name, "v1")))
+    assert done.code == 1
+    assert "a layer may unpack to 1048576 bytes, this one has more" in done.err
+    assert len(entrepot("images").lines) == 1

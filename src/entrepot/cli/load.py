@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from entrepot.cli.local import root_option
-from entrepot.cli.network import Reach
+from entrepot.cli.network import Reach, unpacked_option
 from entrepot.cli.output import print_error
 from entrepot.cli.progress import Progress, progress_for
 from entrepot.client import Client
@@ -17,7 +17,7 @@ from entrepot.errors import ArchiveInvalid
 from entrepot.image_store.loading import Load, Loaded
 from entrepot.platforms import Platform
 from entrepot.repositories.archive import ArchiveRepository
-from entrepot.transfer.copy import MAX_UNPACKED
+from entrepot.transfer.copy import MAX_UNPACKED, unpacked_limit
 
 
 @click.command(short_help="Take images out of an archive.")
@@ -31,9 +31,12 @@ from entrepot.transfer.copy import MAX_UNPACKED
 )
 @click.option("-q", "--quiet", is_flag=True, help="Print the names of the images only.")
 @click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Of an image for several platforms take this one.")
+@unpacked_option
 @root_option
 @click.pass_context
-def load(context: click.Context, file: Path | None, quiet: bool, platform: str | None, root: Path) -> None:
+def load(
+    context: click.Context, file: Path | None, quiet: bool, platform: str | None, max_unpacked: int, root: Path
+) -> None:
     """Take images out of an archive into the image store.
 
     Reads what docker save, podman save, skopeo, buildah, kaniko and others write: docker-archives, OCI layouts in a
@@ -50,17 +53,22 @@ def load(context: click.Context, file: Path | None, quiet: bool, platform: str |
     wanted = Platform.parse(platform) if platform else None
     # like docker: bars for who looks on, and nothing for scripts
     with progress_for("auto" if sys.stdout.isatty() and not quiet else "none", "copy") as shown:
-        Reach(root).run(lambda client: _load(client, file, wanted, shown, quiet=quiet), listener=shown)
+        limit = max_unpacked or (unpacked_limit(file.stat().st_size) if file else MAX_UNPACKED)
+        Reach(root, max_unpacked=limit).run(
+            lambda client: _load(client, file, wanted, shown, quiet=quiet, limit=limit), listener=shown
+        )
 
 
-async def _load(client: Client, file: Path | None, platform: Platform | None, shown: Progress, *, quiet: bool) -> None:
+async def _load(
+    client: Client, file: Path | None, platform: Platform | None, shown: Progress, *, quiet: bool, limit: int
+) -> None:
     store = client.store
     archive = await ArchiveRepository.open(
         file.open("rb") if file else sys.stdin.buffer,
         str(file) if file else "standard input",
         spool_folder=client.root,
-        spool_limit=MAX_UNPACKED,
-        unpacked_limit=MAX_UNPACKED,
+        spool_limit=limit,
+        unpacked_limit=limit,
     )
     try:
         if not archive.images:

@@ -43,9 +43,9 @@ parallel_option: _Decorator = click.option(
 )
 
 
-def _byte_size(ctx: click.Context, param: click.Parameter, value: str | None) -> int:
+def _byte_size(ctx: click.Context, param: click.Parameter, value: str) -> int:
     try:
-        return SPLIT_ABOVE if value is None else parse_byte_size(value)
+        return parse_byte_size(value)
     except ValueError as error:
         raise click.BadParameter(f"{error}, got {value!r}", ctx, param) from error
 
@@ -53,8 +53,18 @@ def _byte_size(ctx: click.Context, param: click.Parameter, value: str | None) ->
 split_option: _Decorator = click.option(
     "--split-above",
     metavar="SIZE",
+    default="64MiB",
     callback=_byte_size,
     help="Fetch layers of at least so many bytes in parts side by side; 64MiB.",
+)
+
+
+unpacked_option: _Decorator = click.option(
+    "--max-unpacked",
+    metavar="SIZE",
+    default="0",
+    callback=_byte_size,
+    help="What a layer may unpack to, e.g. 500GiB; by default 16GiB and 1100 times its compressed size.",
 )
 
 
@@ -66,6 +76,7 @@ class Reach:
     options: dict[str, Any] = field(default_factory=dict)
     parallel: int = PARALLEL
     split_above: int = SPLIT_ABOVE
+    max_unpacked: int = 0
 
     def run(self, work: Callable[[Client], Awaitable[T]], *, listener: Listener = ignore) -> T:
         """Make a client, do the work, close it."""
@@ -86,6 +97,7 @@ class Reach:
             attempts=retries + 1,
             parallel=self.parallel,
             split_above=self.split_above,
+            max_unpacked=self.max_unpacked,
             **given,
         )
 
@@ -105,7 +117,7 @@ def network_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(command)
     def with_reach(**values: Any) -> Any:
         options = {name: values.pop(name) for name in _NAMES}
-        how = {name: values.pop(name) for name in ("parallel", "split_above") if name in values}
+        how = {name: values.pop(name) for name in ("parallel", "split_above", "max_unpacked") if name in values}
         return command(reach=Reach(values.pop("root"), options, **how), **values)
 
     decorated: Callable[..., Any] = with_reach

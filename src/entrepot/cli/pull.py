@@ -15,6 +15,7 @@ from entrepot.cli.network import (
     parallel_option,
     platform_options,
     split_option,
+    unpacked_option,
 )
 from entrepot.cli.progress import Mode, Progress, progress_for, progress_option
 from entrepot.client import Client
@@ -44,6 +45,7 @@ _MOST_TAGS = 20_000  # to look for close ones in, and to pull with --all-tags
 @platform_options
 @parallel_option
 @split_option
+@unpacked_option
 @progress_option
 @network_options
 def pull(

@@ -22,7 +22,9 @@ from entrepot.transfer.tasks import Crew, Slots
 
 PARALLEL = 4
 SPLIT_ABOVE = 64 * 1024 * 1024
-MAX_UNPACKED = 1024 * 1024 * 1024 * 1024
+MAX_UNPACKED = 256 * 1024 * 1024 * 1024  # of what has no size that could bound it
+_FREE_UNPACKED = 16 * 1024 * 1024 * 1024
+_UNPACKED_PER_BYTE = 1100
 
 Found = Callable[[Digest, Uncompressed], Awaitable[None]]
 MountCandidates = Callable[[Digest], Awaitable[Sequence[RepositoryName]]]
@@ -32,6 +34,7 @@ MountCandidates = Callable[[Digest], Awaitable[Sequence[RepositoryName]]]
 class Options:
     """How to copy. ``choice`` picks the entries of an index; ``referrers`` takes signatures and the like along.
 
+    ``max_unpacked`` bounds what a layer may unpack to, in bytes; 0 means as many as ``unpacked_limit`` says.
     ``measure`` is told diff ID and size of each layer that was fetched, and makes the copy find them out; ``mounts``
     names repositories of the target's registry that may have a blob.
     """
@@ -41,7 +44,7 @@ class Options:
     referrers: bool = False
     parallel: int = PARALLEL
     split_above: int = SPLIT_ABOVE
-    max_unpacked: int = MAX_UNPACKED
+    max_unpacked: int = 0
     listener: Listener = ignore
     measure: Found | None = None
     is_measured: Callable[[Digest], Awaitable[bool]] | None = None
@@ -192,7 +195,11 @@ class _OneBlob:
                 return
             self.tell(State.STARTING)
             wants = is_layer and options.measure is not None
-            meter = LayerMeter(self.copy.executor, options.max_unpacked) if wants else None
+            meter = (
+                LayerMeter(self.copy.executor, options.max_unpacked or unpacked_limit(self.descriptor.size))
+                if wants
+                else None
+            )
             fetching = BlobFetch(
                 blob=await self._source_blob(),
                 fetch=fetch,
@@ -253,7 +260,9 @@ class _OneBlob:
         if not is_layer or options.measure is None or options.is_measured is None:
             return
         if not await options.is_measured(blob.digest):
-            await self._measured(LayerMeter(self.copy.executor, options.max_unpacked), blob)
+            await self._measured(
+                LayerMeter(self.copy.executor, options.max_unpacked or unpacked_limit(self.descriptor.size)), blob
+            )
 
     async def _measured(self, meter: LayerMeter, blob: Blob) -> None:
         self.tell(State.UNPACKING, self.descriptor.size)
@@ -282,6 +291,14 @@ def _require_size(blob: Blob, descriptor: Descriptor) -> None:
             expected=descriptor.size,
             actual=blob.size,
         )
+
+
+def unpacked_limit(size: int) -> int:
+    """What a layer of ``size`` compressed bytes may unpack to when nobody says otherwise.
+
+    gzip makes at most 1032 bytes of one; zstd can make far more, and of a layer that is mostly zeros it does.
+    """
+    return _FREE_UNPACKED + _UNPACKED_PER_BYTE * size
 
 
 def _layers_of_images(root: Node) -> set[str]:
