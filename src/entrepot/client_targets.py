@@ -23,6 +23,7 @@ from entrepot.metadata import origins
 from entrepot.reference import ImageReference, RepositoryName, Tag
 from entrepot.repositories.base import Repository
 from entrepot.repositories.layout import LayoutRepository
+from entrepot.repositories.layout_index import LAYOUT_FILE
 from entrepot.repositories.local import LocalRepository
 from entrepot.transfer.archiving import Archived, write_archive
 from entrepot.transfer.copy import Copied, Options, copy_graph
@@ -56,6 +57,7 @@ def open_target(client: Client, place: Place, source: Place) -> Target:
     if place.kind is Kind.STORE:
         return _StoreTarget(client, place)
     if place.kind is Kind.LAYOUT:
+        _require_room(path_of(place))
         return _LayoutTarget(place, LayoutRepository(path_of(place), LAYOUT, allow_missing=True))
     if place.kind in ARCHIVES:
         return _ArchiveTarget(place)
@@ -174,6 +176,16 @@ class _EngineTarget:
                 )
                 await engine.load(file)
         return Copied(root, moved=True)
+
+
+def _require_room(path: Path) -> None:
+    """Raises ArchiveInvalid for a folder with files of another sort; folders in it may be layouts of other names."""
+    if path.is_dir():
+        if (path / LAYOUT_FILE).exists() or all(child.is_dir() for child in path.iterdir()):
+            return
+        raise ArchiveInvalid(f"{path} is no OCI image layout, and other files are in it", path=str(path))
+    if path.exists():
+        raise ArchiveInvalid(f"{path} is a file; expected a folder for an OCI image layout", path=str(path))
 
 
 async def _copy_with_signatures(

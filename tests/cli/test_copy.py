@@ -339,6 +339,25 @@ class TestRefusals:
         assert text.format(**fill) in done.err
         assert (done.code, done.out) == (code, "")
 
+    @pytest.mark.parametrize(
+        ("target", "text"),
+        [
+            ("oci:{folder}/full", "is no OCI image layout, and other files are in it"),
+            ("oci:{folder}/full/letter", "is a file; expected a folder"),
+            ("oci-archive:{folder}/none/x.tar", "No such file or directory"),
+        ],
+        ids=["other files", "file", "no folder"],
+    )
+    def test_copy_to_where_something_else_is_touches_nothing(
+        self, entrepot: Entrepot, image: ImageReference, tmp_path: Path, target: str, text: str
+    ) -> None:
+        (tmp_path / "full").mkdir()
+        (tmp_path / "full" / "letter").write_text("dear")
+        done = entrepot("copy", str(image), target.format(folder=tmp_path))
+        assert (done.code, done.out) == (1, "")
+        assert text in done.err
+        assert [path.name for path in (tmp_path / "full").iterdir()] == ["letter"]
+
     def test_copy_of_archive_with_several_images_lists_them(
         self, entrepot: Entrepot, image: ImageReference, tmp_path: Path
     ) -> None:
