@@ -61,6 +61,11 @@ class CommandLine:
         self._environment = environment
         self._folder = folder
 
+    def without(self, *variables: str) -> CommandLine:
+        """The same without some of its environment."""
+        environment = {name: value for name, value in self._environment.items() if name not in variables}
+        return CommandLine(self._prefix, environment=environment, folder=self._folder)
+
     def try_run(self, *arguments: str | Path, timeout: float = TIMEOUT_SECONDS) -> Outcome:
         command = [*self._prefix, *map(str, arguments)]
         return run(command, environment=self._environment, folder=self._folder, timeout=timeout)

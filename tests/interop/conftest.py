@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from entrepot.testing.server import RegistryProcess
+from entrepot.testing.token_guard import Rules
+from entrepot.testing.token_server import GuardedRegistry
 
 from .access_log import surprises
 from .clients import CLIENTS, ImageClient
@@ -21,7 +23,7 @@ from .containerd import Containerd
 from .containerd import containerd as run_containerd
 from .docker import Docker, docker_program, engine
 from .entrepot_client import EntrepotClient
-from .peers import DockerRegistry, Registry
+from .peers import DockerRegistry, PasswordRegistry, Registry
 from .podman import Buildah, Podman
 from .skopeo import Skopeo
 from .twins import Twins, rich_image
@@ -149,6 +151,18 @@ def kept(docker: Docker, entrepot_client: EntrepotClient, registry: Registry) ->
     for client in (docker, entrepot_client):
         client.load(rich_image(1), name)
     return name
+
+
+@pytest.fixture(params=["tokens", "basic", "docker-registry"])
+def guarded(request: pytest.FixtureRequest, registry: Registry, tmp_path: Path) -> Iterator[str]:
+    """The host of a registry that takes bob's password only."""
+    if request.param == "docker-registry":
+        with PasswordRegistry(tmp_path / "peer") as peer:
+            yield peer.host
+        return
+    rules = Rules(scheme="basic") if request.param == "basic" else Rules()
+    with GuardedRegistry(registry.host, rules) as server:
+        yield server.host
 
 
 def new_folder(workspace: Path, title: str) -> Path:

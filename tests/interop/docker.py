@@ -19,6 +19,7 @@ class Docker:
     def __init__(self, program: str, folder: Path) -> None:
         environment = private_environment(folder) | {"DOCKER_HOST": socket_url(folder)}
         self.cli = CommandLine([program], environment=environment)
+        self.socket = socket_url(folder)
         self._folder = folder
 
     def load(self, image: Image, name: str) -> None:

@@ -18,6 +18,10 @@ http: {{addr: "{host}"}}
 """
 
 
+# bob:hunter2, by `htpasswd -nbB`
+_HTPASSWD = "bob:$2b$05$abcdefghijklmnopqrstuuoXuKqgZXLiJqzfmMXDDhSFPIvxV7t8.\n"
+
+
 class Registry(Protocol):
     """A running registry: ``host`` is what users type before the repository."""
 
@@ -44,5 +48,22 @@ class DockerRegistry(Daemon):
     def _answers(self) -> bool:
         try:
             return ask("GET", self.host, "/v2/").status == 200
+        except OSError:
+            return False
+
+
+class PasswordRegistry(DockerRegistry):
+    """Debian's docker-registry with bob's password."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        passwords = root / "htpasswd"
+        passwords.write_text(_HTPASSWD)
+        with (root / "config.yml").open("a") as config:
+            config.write(f'auth: {{htpasswd: {{realm: registry, path: "{passwords}"}}}}\n')
+
+    def _answers(self) -> bool:
+        try:
+            return ask("GET", self.host, "/v2/").status == 401
         except OSError:
             return False

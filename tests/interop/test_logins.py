@@ -3,41 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from entrepot.testing.images import Image, build_image, write_layout
-from entrepot.testing.token_guard import Rules
-from entrepot.testing.token_server import GuardedRegistry
 
 from .clients import CommandLine
-from .peers import DockerRegistry, Registry
 from .programs import require_program
-from .wire import ask
 
 pytestmark = pytest.mark.interop
-
-# bob:hunter2, by `htpasswd -nbB`
-_HTPASSWD = "bob:$2b$05$abcdefghijklmnopqrstuuoXuKqgZXLiJqzfmMXDDhSFPIvxV7t8.\n"
-
-
-class PasswordRegistry(DockerRegistry):
-    """Debian's docker-registry with bob's password."""
-
-    def __init__(self, root: Path) -> None:
-        super().__init__(root)
-        passwords = root / "htpasswd"
-        passwords.write_text(_HTPASSWD)
-        with (root / "config.yml").open("a") as config:
-            config.write(f'auth: {{htpasswd: {{realm: registry, path: "{passwords}"}}}}\n')
-
-    def _answers(self) -> bool:
-        try:
-            return ask("GET", self.host, "/v2/").status == 401
-        except OSError:
-            return False
 
 
 @pytest.fixture
@@ -57,18 +32,6 @@ def ours(tmp_path: Path, home: Path) -> CommandLine:
 def skopeo(home: Path) -> CommandLine:
     environment = {"HOME": str(home), "XDG_RUNTIME_DIR": str(home / "run")}
     return CommandLine([require_program("skopeo")], environment=environment)
-
-
-@pytest.fixture(params=["tokens", "basic", "docker-registry"])
-def guarded(request: pytest.FixtureRequest, registry: Registry, tmp_path: Path) -> Iterator[str]:
-    """The host of a registry that takes bob's password only."""
-    if request.param == "docker-registry":
-        with PasswordRegistry(tmp_path / "peer") as peer:
-            yield peer.host
-        return
-    rules = Rules(scheme="basic") if request.param == "basic" else Rules()
-    with GuardedRegistry(registry.host, rules) as server:
-        yield server.host
 
 
 @pytest.fixture
