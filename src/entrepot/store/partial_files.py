@@ -31,6 +31,7 @@ from entrepot.store.threads import is_full
 _MAX_CLAIM_SIZE = 4 * 1024 * 1024  # some 100,000 spans
 _ROOM_FOR_CLAIM = 64 * 1024
 _BLOCK_SIZE = 512  # of st_blocks, whatever the file system's own is
+_MOST_TRIES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,12 +250,7 @@ def _remove(folder: BlobFolder, digest: Digest) -> None:
 
 def _try_lock(folder: BlobFolder, digest: Digest) -> int | None:
     path = _path(folder, digest, ".lock")
-    folder.make(path.parent)
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    except FileNotFoundError:
-        folder.make_again(path.parent)
-        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    fd = _open_lock(folder, path)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if is_at(path, fd):
@@ -263,6 +259,19 @@ def _try_lock(folder: BlobFolder, digest: Digest) -> int | None:
         pass
     os.close(fd)  # somebody has it, or has just let go of it and removed it
     return None
+
+
+def _open_lock(folder: BlobFolder, path: Path) -> int:
+    """Others may remove the folder as often as it is empty; with the lock in it, it stays."""
+    with suppress(FileNotFoundError):
+        folder.make(path.parent)
+    for _ in range(_MOST_TRIES):
+        try:
+            return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError:
+            with suppress(FileNotFoundError):
+                folder.make_again(path.parent)
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
 
 
 def _path(folder: BlobFolder, digest: Digest, suffix: str = "") -> Path:
