@@ -11,17 +11,20 @@ from entrepot.client_places import Source, open_source
 from entrepot.client_targets import Target, open_target
 from entrepot.digest import Digest
 from entrepot.errors import (
+    AccessDenied,
     DigestInvalid,
     ManifestBlobUnknown,
     NotFound,
     ParameterInvalid,
     PlatformUnknown,
+    RegistryError,
     RegistryErrors,
+    Unauthenticated,
 )
 from entrepot.image import index_entries
 from entrepot.manifest import Descriptor
 from entrepot.platforms import Platform, host_platform
-from entrepot.reference import DEFAULT_TAG, Tag
+from entrepot.reference import DEFAULT_DOMAIN, DEFAULT_TAG, Tag
 from entrepot.transfer.graph import Node, OnlyPlatforms, Reader, everything
 from entrepot.transfer.listing import walk_tags
 from entrepot.transfer.pick import lone_image
@@ -128,6 +131,16 @@ def naming(place: Place) -> Iterator[None]:
         name = place.reference.familiar_name if place.reference else ""
         hint = {"hint": f"{lister} {name} lists what there is"} if lister else {}
         raise type(error)(f"{place} not found: {error.message}", **{**error.detail, **hint}) from error
+    except (AccessDenied, Unauthenticated) as error:
+        raise _refused(place, "read", error) from error
+
+
+def _refused(place: Place, what: str, error: RegistryError) -> RegistryError:
+    """A refusal that says of which of the two places, and what to do."""
+    domain = place.reference.domain if place.reference is not None else ""
+    where = "" if domain == DEFAULT_DOMAIN else f" {domain}"
+    hint = f"may {place} be {what} by this user? entrepot login{where} changes who you are"
+    return type(error)(f"{place}: {error.message}", **{"hint": hint, **error.detail})
 
 
 @contextmanager
@@ -135,6 +148,8 @@ def _explaining_refusal(target: Place, root: Node) -> Iterator[None]:
     """Some registries take an index of which not all images are there, most do not, and say so in many ways."""
     try:
         yield
+    except (AccessDenied, Unauthenticated) as error:
+        raise _refused(target, "written", error) from error
     except (ManifestBlobUnknown, RegistryErrors) as error:
         if target.kind is not Kind.REGISTRY or not root.left_out:
             raise

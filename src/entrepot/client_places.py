@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -20,7 +22,7 @@ from entrepot.repositories.base import Repository
 from entrepot.repositories.engine import IDLE_SECONDS, Engine, EngineAddress
 from entrepot.repositories.layout import LayoutRepository
 from entrepot.store.threads import DiskThreads
-from entrepot.transfer.copy import MAX_UNPACKED
+from entrepot.transfer.copy import MAX_UNPACKED, unpacked_limit
 from entrepot.transfer.places import Kind, Place
 from entrepot.transport.sockets import SocketExchange
 
@@ -133,11 +135,18 @@ async def _archive(client: Client, place: Place) -> AsyncIterator[ArchiveReposit
     file = await _exported(client, place) if is_engine else _opened(path_of(place))
     title = str(place if is_engine else place.path)
     folder = spool_folder(client)
-    archive = await ArchiveRepository.open(file, title, spool_folder=folder, unpacked_limit=MAX_UNPACKED)
+    limit = client.access.max_unpacked or _limit_for(file)
+    archive = await ArchiveRepository.open(file, title, spool_folder=folder, spool_limit=limit, unpacked_limit=limit)
     try:
         yield archive
     finally:
         archive.close()
+
+
+def _limit_for(file: BinaryIO) -> int:
+    """What an archive, or a layer of it, may unpack to; of a pipe the size is not known."""
+    status = os.fstat(file.fileno())
+    return unpacked_limit(status.st_size) if stat.S_ISREG(status.st_mode) else MAX_UNPACKED
 
 
 async def _exported(client: Client, place: Place) -> BinaryIO:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import uuid
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -20,6 +22,8 @@ from entrepot.testing.images import (
     write_layout,
 )
 from entrepot.testing.server import RegistryProcess
+from entrepot.testing.token_guard import Rules
+from entrepot.testing.token_server import GuardedRegistry
 from tests.cli.conftest import Entrepot, Publish
 from tests.resume.cuts import CuttingProxy
 
@@ -199,7 +203,8 @@ class TestPlatforms:
         three = build_index(["linux/amd64", "linux/arm64", "linux/s390x"], seed=55)
         reference = publish(three, name, "v1")
         flags = ("-q", "--platform", "linux/amd64", "--platform", "linux/s390x", str(reference))
-        assert entrepot("copy", *flags, f"oci:{tmp_path}/layout").out == f"{three.digest}\n"
+        kept = entrepot("copy", *flags, f"oci:{tmp_path}/layout")
+        assert (kept.code, kept.out, kept.err) == (0, f"{three.digest}\n", "")
         assert not (tmp_path / "layout" / "blobs" / "sha256" / three.children[1].digest.encoded).exists()
         done = entrepot("copy", *flags, f"{reference.name}-some:v1")
         assert (done.code, done.out) == (1, "")
@@ -274,6 +279,37 @@ class TestAllTags:
         assert (done.code, done.lines) == (0, [f"1.1: {IMAGE.digest}", f"2.0: {OTHER.digest}"])
         assert f"{repository.name}-kept:1.0 is there already ({OTHER.digest}); left alone" in done.err
         assert entrepot("digest", f"{repository.name}-kept:1.0").out == f"{OTHER.digest}\n"
+
+
+class TestLogins:
+    @pytest.mark.parametrize("scheme", ["bearer", "basic"])
+    def test_copy_within_a_registry_with_logins_mounts_the_layers(
+        self,
+        entrepot: Entrepot,
+        registry: RegistryProcess,
+        image: ImageReference,
+        monkeypatch: pytest.MonkeyPatch,
+        scheme: Literal["bearer", "basic"],
+    ) -> None:
+        with GuardedRegistry(registry.host, Rules(scheme=scheme)) as guarded:
+            login = base64.b64encode(b"bob:hunter2").decode()
+            monkeypatch.setenv("DOCKER_AUTH_CONFIG", json.dumps({"auths": {guarded.host: {"auth": login}}}))
+            name = f"{guarded.host}/{image.path}"
+            done = entrepot("copy", "--progress", "plain", f"{name}:v1", f"{name}-mounted:v1")
+        assert (done.code, done.err, done.lines[-1]) == (0, "", IMAGE.digest)
+        assert sum("Mounted from" in line for line in done.lines) == len(IMAGE.layers)
+
+    def test_copy_to_a_registry_that_wants_a_login_says_so(
+        self, entrepot: Entrepot, registry: RegistryProcess, image: ImageReference
+    ) -> None:
+        with GuardedRegistry(registry.host, Rules()) as guarded:
+            target = f"{guarded.host}/{image.path}-no:v1"
+            done = entrepot("copy", "-q", str(image), target)
+            back = entrepot("copy", "-q", target, str(image))
+        assert (done.code, done.out, back.code) == (1, "", 1)
+        assert f"Error: {target}: " in done.err
+        assert f"may {target} be written by this user? entrepot login {guarded.host} changes who you are" in done.err
+        assert f"may {target} be read by this user?" in back.err
 
 
 class TestResuming:

@@ -8,7 +8,14 @@ from fnmatch import fnmatchcase
 import click
 
 from entrepot.cli.human import human_size
-from entrepot.cli.network import Reach, network_options, parallel_option, platform_options
+from entrepot.cli.network import (
+    Reach,
+    network_options,
+    parallel_option,
+    platform_options,
+    split_option,
+    unpacked_option,
+)
 from entrepot.cli.progress import Mode, Progress, progress_for, progress_option
 from entrepot.client import Client
 from entrepot.client_copy import Copying, CopyWishes, Outcome
@@ -28,6 +35,8 @@ from entrepot.transfer.places import Place
 @click.option("--dry-run", is_flag=True, help="Say what would be copied, and copy nothing.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the digest only.")
 @parallel_option
+@split_option
+@unpacked_option
 @progress_option
 @network_options
 def copy(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from entrepot.cli.network import Reach, network_options, parallel_option
+from entrepot.cli.network import Reach, network_options, parallel_option, split_option, unpacked_option
 from entrepot.cli.progress import Mode, Progress, progress_for, progress_option
 from entrepot.cli.sync_list import SyncList, read_list, shared_targets
 from entrepot.cli.tables import plain_cell
@@ -35,6 +35,8 @@ _SHOWN = (State.COPIED, State.CURRENT, State.LEFT, State.WOULD_COPY, State.FAILE
 @click.option("--keep-going", is_flag=True, help="Go on with the other images when one fails.")
 @click.option("--dry-run", is_flag=True, help="Say what would be copied, and copy nothing.")
 @parallel_option
+@split_option
+@unpacked_option
 @progress_option
 @network_options
 @click.pass_context
