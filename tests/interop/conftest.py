@@ -17,6 +17,7 @@ from entrepot.testing.token_guard import Rules
 from entrepot.testing.token_server import GuardedRegistry
 
 from .access_log import surprises
+from .authority import write_authority
 from .clients import CLIENTS, ImageClient
 from .commands import run
 from .containerd import Containerd
@@ -163,6 +164,22 @@ def guarded(request: pytest.FixtureRequest, registry: Registry, tmp_path: Path) 
     rules = Rules(scheme="basic") if request.param == "basic" else Rules()
     with GuardedRegistry(registry.host, rules) as server:
         yield server.host
+
+
+@pytest.fixture(scope="session")
+def authority(workspace: Path) -> Path:
+    """A folder with a certificate authority, and certificates of it for a server and for a client."""
+    return write_authority(new_folder(workspace, "authority"))
+
+
+@pytest.fixture(scope="session")
+def secure_registry(workspace: Path, authority: Path) -> Iterator[RegistryProcess]:
+    certificate = ("--tls-certificate", str(authority / "server.pem"))
+    key = ("--tls-key", str(authority / "server-key.pem"))
+    flags = (*certificate, *key, "--access-log", "json")
+    with RegistryProcess(workspace / "secure-registry", workers=2, flags=flags) as process:
+        yield process
+    assert surprises(process.log_text()) == []
 
 
 def new_folder(workspace: Path, title: str) -> Path:

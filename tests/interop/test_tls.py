@@ -2,46 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import trustme
 
 from entrepot.testing.images import build_image
 from entrepot.testing.server import RegistryProcess
 
-from .access_log import surprises
 from .clients import ImageClient
 from .containerd import Containerd
 from .podman import ContainersClient
 from .skopeo import Skopeo
 
 pytestmark = pytest.mark.interop
-
-
-@pytest.fixture(scope="module")
-def authority(workspace: Path) -> Path:
-    """A folder with a certificate authority and a server certificate, named as clients' ``certs.d`` wants it."""
-    folder = workspace / "authority"
-    folder.mkdir()
-    authority = trustme.CA()
-    certificate = authority.issue_cert("127.0.0.1", "localhost")
-    authority.cert_pem.write_to_path(folder / "ca.crt")
-    certificate.private_key_pem.write_to_path(folder / "server-key.pem")
-    for pem in certificate.cert_chain_pems:
-        pem.write_to_path(folder / "server.pem", append=True)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def secure_registry(workspace: Path, authority: Path) -> Iterator[RegistryProcess]:
-    certificate = ("--tls-certificate", str(authority / "server.pem"))
-    key = ("--tls-key", str(authority / "server-key.pem"))
-    flags = (*certificate, *key, "--access-log", "json")
-    with RegistryProcess(workspace / "secure-registry", workers=2, flags=flags) as process:
-        yield process
-    assert surprises(process.log_text()) == []
 
 
 @pytest.fixture

@@ -24,6 +24,12 @@ DEBUG_VARIABLE = "ENTREPOT_DEBUG"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _MOST_SHOWN = 20
 
+_HINTS = {  # by what has gone wrong with TLS
+    "alert": "--cert-file and --key-file show a certificate of your own",
+    "certificate": "--ca-file FILE trusts another authority, --insecure takes any certificate",
+    "plain_http": "--plain-http speaks HTTP without TLS",
+}
+
 
 class Stopped(Exception):
     """Ctrl-C or SIGTERM ended the command. ``kept`` says what is not lost."""
@@ -70,7 +76,8 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 def _print(error: BaseException) -> None:
     if isinstance(error, RegistryError):
-        print_registry_error(error)
+        cause = error.detail.get("cause")
+        print_registry_error(error, hint=_HINTS.get(cause) if isinstance(cause, str) else None)
     elif isinstance(error, OSError):
         print_error(_of_system(error), hint=_hint_for(error))
     else:

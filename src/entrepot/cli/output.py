@@ -26,10 +26,10 @@ def print_warning(message: str) -> None:
     click.echo(f"Warning: {_plain(message)}", err=True)
 
 
-def print_registry_error(error: RegistryError) -> None:
-    """The error, with the hint it carries in its detail, if any."""
-    hint = error.detail.get("hint")
-    print_error(error.message, hint=hint if isinstance(hint, str) else None)
+def print_registry_error(error: RegistryError, *, hint: str | None = None) -> None:
+    """The error, with the hint it carries in its detail, else with ``hint``, if any."""
+    carried = error.detail.get("hint")
+    print_error(error.message, hint=carried if isinstance(carried, str) else hint)
 
 
 def print_json(value: Any) -> None:

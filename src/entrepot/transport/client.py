@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Generator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TypeVar
 from urllib.parse import quote, urlencode, urlsplit
@@ -120,6 +120,8 @@ class Transport:
                 return Answer(response, url, is_mirror=is_mirror)
             refusal = await read_refusal(call, response, self._clock())
             await stack.aclose()  # nothing more of this answer is of use, and its connection is, to others
+            if call.method == "HEAD" and response.status == 400:
+                refusal = await self._in_full(call, endpoint, stack) or refusal
             if isinstance(refusal, RegistryError) and (other := self._endpoints.other(endpoint, refusal)) is not None:
                 endpoint = other
             elif response.status not in RETRIED_STATUSES or not call.retry or not _may_send_again(call):
@@ -127,6 +129,18 @@ class Transport:
             else:
                 may_be_done = True
                 await self._wait(tries, response, refusal)
+
+    async def _in_full(
+        self, call: Call, endpoint: Endpoint, stack: AsyncExitStack
+    ) -> RegistryError | RegistryErrors | None:
+        """What is wrong with a request, which HEAD cannot say: e.g. that HTTP came where TLS is spoken."""
+        call = replace(call, method="GET")
+        refusal = None
+        with suppress(ConnectionFailed):
+            response, _ = await self._logged_in(call, endpoint, stack)
+            refusal = await read_refusal(call, response, self._clock()) if response.status == 400 else None
+        await stack.aclose()
+        return refusal
 
     def _is_worth_another(self, call: Call, endpoint: Endpoint, error: ConnectionFailed) -> bool:
         if error.sent_nothing and endpoint.base_url not in self._reached:

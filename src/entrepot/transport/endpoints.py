@@ -120,19 +120,13 @@ class Endpoints:
 
         Plain HTTP only where it is allowed, and when no connection came about. The choice holds from then on.
         """
+        if not _is_wrong(endpoint, error):
+            return None
         authority = _authority(endpoint.base_url)
-        if authority in self._learnt:
-            return None
-        if endpoint.base_url.startswith("https:"):
-            wrong = endpoint.may_be_http and _no_tls_came_about(error)
-            scheme = "http"
-        else:
-            wrong = _wants_tls(error)
-            scheme = "https"
-        if not wrong:
-            return None
-        self._learnt[authority] = scheme
-        return self._known(replace(endpoint, base_url=_with_scheme(endpoint.base_url, scheme)))
+        if authority not in self._learnt:  # else by a request that was under way at the same time
+            self._learnt[authority] = "http" if endpoint.base_url.startswith("https:") else "https"
+        known = self._known(endpoint)
+        return known if known.base_url != endpoint.base_url else None
 
     def tls(self, authority: str) -> ssl.SSLContext:
         """The context for ``host:port``, of whatever kind: an endpoint, a token service, where a redirect leads."""
@@ -230,6 +224,13 @@ class Endpoints:
         parts = urlsplit(endpoint.base_url)
         self._of_hosts[f"{_bracketed(parts.hostname or '')}:{parts.port or _PORTS[parts.scheme]}"] = endpoint.tls
         return endpoint
+
+
+def _is_wrong(endpoint: Endpoint, error: RegistryError) -> bool:
+    """Whether HTTPS, or HTTP, was wrong there."""
+    if endpoint.base_url.startswith("https:"):
+        return endpoint.may_be_http and _no_tls_came_about(error)
+    return _wants_tls(error)
 
 
 def _wants_tls(error: RegistryError) -> bool:

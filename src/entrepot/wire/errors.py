@@ -128,6 +128,7 @@ _PLACES_OF_A_MESSAGE = ("message", "error_description", "details", "detail", "er
 _MOST_ERRORS = 128  # a manifest may name that many absent layers
 _MOST_MESSAGE = 2000  # characters
 _MOST_PAGE = 200  # characters of a page that is no JSON
+_TITLE = re.compile(r"<title>([^<>]{1,200})</title>", re.IGNORECASE)
 _NO_TEXT = re.compile(r"<(script|style)\b[^>]{0,200}>[^<]{0,4000}|<[^<>]{0,4000}>", re.IGNORECASE)
 
 
@@ -235,7 +236,11 @@ def _message(document: Any) -> str:
 
 def _text(content: bytes) -> str:
     """What a reader would see first of a page."""
-    text = _printable(_NO_TEXT.sub(" ", content.decode("utf-8", "replace")))
+    page = content.decode("utf-8", "replace")
+    title = _TITLE.search(page)
+    if title is not None and page.count(title[1]) > 1:  # nginx says everything twice
+        page = page.replace(title[0], " ", 1)
+    text = _printable(_NO_TEXT.sub(" ", page))
     return text if len(text) <= _MOST_PAGE else text[: _MOST_PAGE - 1] + "…"
 
 

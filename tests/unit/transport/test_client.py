@@ -255,6 +255,21 @@ async def test_head_404_is_what_the_caller_says() -> None:
         await Client(exchange).do(manifest("HEAD", absent=ManifestUnknown))
 
 
+async def test_head_400_is_asked_for_again_to_read_what_is_wrong() -> None:
+    exchange = ScriptedExchange(
+        ("HEAD /v2/app/manifests/v1", Reply(400)), (GET, Reply(400, b"No required SSL certificate was sent"))
+    )
+    with pytest.raises(RegistryError, match="No required SSL certificate was sent"):
+        await Client(exchange).do(manifest("HEAD"))
+
+
+@pytest.mark.parametrize("second", [Reply(200), Broken()], ids=["good", "broken"])
+async def test_head_400_counts_when_get_does_not_say_more(second: Outcome) -> None:
+    exchange = ScriptedExchange(("HEAD /v2/app/manifests/v1", Reply(400)), (GET, second))
+    with pytest.raises(RegistryError, match=r"400 Bad Request$"):
+        await Client(exchange).do(manifest("HEAD"))
+
+
 @pytest.mark.parametrize("status", [201, 204, 206, 304])
 async def test_status_that_nobody_expects_is_an_error(status: int) -> None:
     with pytest.raises((Unsupported, Denied)):

@@ -228,6 +228,17 @@ def test_other_of_this_computer_is_https_when_its_server_asks_for_it(error: Regi
     assert endpoints.for_pull("localhost:5000", "a")[-1].base_url == "https://localhost:5000"
 
 
+def test_other_is_the_same_for_requests_that_were_under_way_when_it_was_found() -> None:
+    endpoints = Endpoints()
+    first, second = endpoints.for_push("localhost:5000"), endpoints.for_push("localhost:5000")
+    wants_tls = Invalid("Client sent an HTTP request to an HTTPS server.")
+    found = endpoints.other(first, wants_tls)
+
+    assert found is not None
+    assert endpoints.other(second, wants_tls) == found
+    assert endpoints.other(found, UNTRUSTED) is None
+
+
 @pytest.mark.parametrize("error", [REFUSED, BROKEN, Invalid("400 Bad Request")])
 def test_other_of_this_computer_is_none_for_other_errors(error: RegistryError) -> None:
     endpoints = Endpoints()

@@ -145,6 +145,12 @@ def test_decode_404_without_word_of_what_is_absent_gives_not_found() -> None:
             "received unexpected HTTP status: 502 Bad Gateway: 502 Bad Gateway",
             id="page of a proxy",
         ),
+        pytest.param(
+            413,
+            b"<html><head><title>413 Too Large</title></head><body><h1>413 Too Large</h1><hr>nginx</body></html>",
+            "received unexpected HTTP status: 413 Request Entity Too Large: 413 Too Large nginx",
+            id="page that says it twice",
+        ),
         pytest.param(400, b"\xff\xfe", "received unexpected HTTP status: 400 Bad Request: \ufffd\ufffd", id="no UTF-8"),
         pytest.param(403, answer("DENIED", "a\x1b[31mb\nc"), "denied: a [31mb c", id="terminal codes"),
     ],
