@@ -8,8 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from entrepot.cli.sync_list import read_list
+from entrepot.errors import ConfigInvalid
 from entrepot.reference import ImageReference
 from entrepot.testing.images import build_artifact, build_image, build_index
 from entrepot.testing.server import RegistryProcess
@@ -330,3 +333,24 @@ def test_lists_in_the_docs_are_read(tmp_path: Path, number: int, rules: int) -> 
     assert len(found.rules) == rules
     assert found.insecure == {"registry.example.com" if number else "old.example.com"}
     assert found.logins["registry.example.com"].username == "anna"
+
+
+PIECES = [
+    *("to: h.io/x\n", "images:\n", "  - ", "from: ", "a", ":", " ", "\n", "tags: ", "[", "]", "{", "}", "*a", "&a "),
+    *("'", '"', "semver: ^1\n", "h.io", "  ", "!!binary x", "<<: ", "? ", "- ", "null", "%YAML 1.1\n---\n", "\t"),
+    *("\x00", "\ud83d", "é"),
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=25))
+def test_read_list_of_anything_gives_rules_or_says_what_is_wrong(
+    tmp_path_factory: pytest.TempPathFactory, pieces: list[str]
+) -> None:
+    file = tmp_path_factory.getbasetemp() / "fuzzed.yaml"
+    file.write_bytes("".join(pieces).encode("utf-8", "surrogatepass"))
+    said = str(file)
+    try:
+        read_list(file, "localhost:5000/to", scoped=False)
+    except ConfigInvalid as error:
+        said = error.message
+    assert str(file) in said
