@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from entrepot.client import Client
 from entrepot.reference import ImageReference, Tag
@@ -89,3 +90,8 @@ def require_sound(entrepot: Entrepot) -> None:
     """Whatever is in the store is right."""
     checked = entrepot("admin", "check")
     assert checked.code == 0, checked.out + checked.err
+
+
+def slow(*values: int) -> list[ParameterSet]:
+    """Parameters for those who have time."""
+    return [pytest.param(value, marks=pytest.mark.slow) for value in values]

@@ -123,9 +123,9 @@ class CuttingProxy:
                 each.close()
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: Direction) -> bool:
-        """Whether it ended because this connection is to be cut."""
+        """Whether the connection is to end now, in both directions."""
         carried = 0
-        with suppress(OSError):
+        try:
             while piece := await reader.read(_PIECE):
                 carried += len(piece)
                 if carried > _SMALL and not await self._may_pass(way):
@@ -136,6 +136,8 @@ class CuttingProxy:
                 if room < len(piece):
                     return True
             writer.write_eof()
+        except OSError:
+            return True
         return False
 
     async def _may_pass(self, way: Direction) -> bool:

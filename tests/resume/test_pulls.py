@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from entrepot.store.notes import boot_id
 from entrepot.testing.images import build_image, build_layers, walk_blobs
 from tests.cli.conftest import Entrepot
-from tests.resume.conftest import Host, Publish, RequireWhole, require_sound
+from tests.resume.conftest import Host, Publish, RequireWhole, require_sound, slow
 from tests.resume.cuts import CuttingProxy, Ending
 from tests.resume.programs import Program
 
@@ -29,7 +29,7 @@ UNWRITTEN = 2 * MIB + 2 * MIB  # of two layers: what is gathered before it is wr
 ENDINGS = pytest.mark.parametrize("ending", ["closed", "reset"])
 
 
-@pytest.mark.parametrize("position", [1, 600, 5_000, 100_000, 1_000_001, 2_999_999, 4_500_000, TOTAL - 1])
+@pytest.mark.parametrize("position", [1, *slow(600, 5_000, 100_000), 1_000_001, *slow(2_999_999, 4_500_000), TOTAL - 1])
 def test_pull_whose_connection_ends_once_fetches_nothing_twice(
     entrepot: Entrepot, publish: Publish, peer: Host, require_whole: RequireWhole, position: int
 ) -> None:
@@ -41,7 +41,7 @@ def test_pull_whose_connection_ends_once_fetches_nothing_twice(
         require_whole(f"{proxy.host}/{path}")
 
 
-@pytest.mark.parametrize("position", [600, 1_000_001, 4_500_000])
+@pytest.mark.parametrize("position", [*slow(600), 1_000_001, 4_500_000])
 def test_pull_whose_connection_is_reset_fetches_no_more_than_was_dropped(
     entrepot: Entrepot, publish: Publish, peer: Host, require_whole: RequireWhole, position: int
 ) -> None:
