@@ -128,7 +128,7 @@ def test_push_tag_that_is_not_here_says_so(
     entrepot("pull", str(reference := publish(IMAGE, name, "v1")))
     done = entrepot("push", f"{reference.name}{tag}")
     assert done.code == 2
-    assert done.err.startswith(f"Error: tag does not exist: {reference.name}{shown}\n")
+    assert done.err == f"Error: tag does not exist: {reference.name}{shown}\nHint: here it has the tags: v1\n"
 
 
 def test_push_digest_is_refused(entrepot: Entrepot) -> None:

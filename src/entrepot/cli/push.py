@@ -24,6 +24,7 @@ from entrepot.reference import DEFAULT_DOMAIN, DEFAULT_TAG, ImageReference, Tag
 
 _OFFICIAL = "library/"
 _TAGS_AT_ONCE = 10_000
+_TAGS_SHOWN = 5
 
 
 @click.command(short_help="Send an image to a registry.")
@@ -102,11 +103,13 @@ async def _push_one(client: Client, reference: ImageReference, platform: Platfor
 
 async def _absent(client: Client, reference: ImageReference) -> ManifestUnknown:
     """Docker's words, which depend on whether there is any image of that repository."""
-    if await _tags(client, reference):
-        message = f"tag does not exist: {reference.familiar}"
-    else:
+    tags = await _tags(client, reference)
+    if not tags:
         message = f"An image does not exist locally with the tag: {reference.familiar_name}"
-    return ManifestUnknown(message, hint="entrepot images lists what there is; entrepot tag gives an image this name")
+        hint = "entrepot images lists what there is; entrepot tag gives an image this name"
+        return ManifestUnknown(message, hint=hint)
+    shown = ", ".join(tags[:_TAGS_SHOWN]) + (", ..." if len(tags) > _TAGS_SHOWN else "")
+    return ManifestUnknown(f"tag does not exist: {reference.familiar}", hint=f"here it has the tags: {shown}")
 
 
 def _require_owner(client: Client, reference: ImageReference) -> None:

@@ -17,8 +17,10 @@ _ELSEWHERE = {
     "cp": "copy",
     "delete": "rm --remote",
     "gc": "prune",
+    "help": "--help",
     "image": "images, inspect, history, rmi or prune",
     "import": "load",
+    "info": "df",
     "list": "ls",
     "list-tags": "ls",
     "manifest": "inspect",
@@ -28,6 +30,11 @@ _ELSEWHERE = {
     "tags": "ls",
     "validate": "verify",
     "version": "--version",
+}
+
+_OF_ENGINES = {  # what docker does besides
+    *("build", "buildx", "commit", "compose", "container", "create", "events", "exec", "kill", "logs"),
+    *("network", "ps", "run", "start", "stats", "stop", "top", "volume"),
 }
 
 
@@ -116,8 +123,9 @@ def _did_you_mean(error: click.UsageError) -> Iterator[str]:
     unknown = _unknown_command(error)
     if unknown is None or error.ctx is None or not isinstance(error.ctx.command, click.Group):
         return
-    close = _close_to(unknown, error.ctx)
-    if close:
+    if error.ctx.parent is None and unknown in _OF_ENGINES:
+        yield from ("Images are kept and moved here, but neither built nor run.", "")
+    elif close := _close_to(unknown, error.ctx):
         yield from (f"Did you mean {close}?", "")
 
 

@@ -76,6 +76,11 @@ def test_every_option_has_help(words: str) -> None:
             ],
         ),
         (["image", "ls"], ["Did you mean entrepot images, inspect, history, rmi or prune?"]),
+        (["help"], ["Did you mean entrepot --help?"]),
+        (
+            ["run", "app"],
+            ["'run' is not an entrepot command", "Images are kept and moved here, but neither built nor run."],
+        ),
         (["config", "shw"], ["'shw' is not an entrepot config command", "Did you mean entrepot config show?"]),
         (
             ["config", "show", "--bogus"],
