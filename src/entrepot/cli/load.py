@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,7 +49,7 @@ def load(
       entrepot load -i images.tar
       ssh build.example.com docker save app:v1 | entrepot load
     """
-    if file is None and sys.stdin.isatty():
+    if file is None and _is_empty(sys.stdin.fileno()):
         print_error("requested load from stdin, but stdin is empty")
         context.exit(1)
     wanted = Platform.parse(platform) if platform else None
@@ -57,6 +59,12 @@ def load(
         Reach(root, max_unpacked=limit).run(
             lambda client: _load(client, file, wanted, shown, quiet=quiet, limit=limit), listener=shown
         )
+
+
+def _is_empty(fd: int) -> bool:
+    """Whether nothing was given: a terminal, /dev/null, or a file without bytes."""
+    found = os.fstat(fd)
+    return stat.S_ISCHR(found.st_mode) or (stat.S_ISREG(found.st_mode) and not found.st_size)
 
 
 async def _load(
