@@ -37,9 +37,14 @@ _OF_ENGINES = {  # what docker does besides
     *("network", "ps", "run", "start", "stats", "stop", "top", "volume"),
 }
 
+_NO_ARGUMENTS = getattr(click.exceptions, "NoArgsIsHelpError", ())  # click before 8.2 prints the help by itself
+
 
 def print_usage_error(error: click.UsageError) -> None:
     """What is wrong, how the command is used, and where its help is; on stderr."""
+    if isinstance(error, _NO_ARGUMENTS):  # its message is the help
+        click.echo(error.format_message(), err=True)
+        return
     lines = [plain_cell(_problem(error)), ""]
     if error.ctx is not None:
         lines += [*_did_you_mean(error), *_usage(error), f"See '{error.ctx.command_path} --help'"]
@@ -57,6 +62,8 @@ def _problem(error: click.UsageError) -> str:
         return _flag_without_value(error)
     if isinstance(error, click.MissingParameter) and isinstance(error.param, click.Argument):
         return _wrong_count(error)
+    if isinstance(error, click.MissingParameter) and isinstance(error.param, click.Option):
+        return f"required flag {_name_of(error.param)} not set"
     if isinstance(error, click.BadParameter) and isinstance(error.param, click.Option):
         return f"invalid argument for {_name_of(error.param)} flag: {error.message}"
     if error.message.startswith(_EXTRA):

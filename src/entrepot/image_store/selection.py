@@ -35,10 +35,12 @@ def list_at_once(root: Path, filters: Filters, wanted: Platform, now: float, *, 
     """The lines out of the database alone, without an event loop: the list is what people wait for most often.
 
     None when that does not do: the database is of an earlier version, or configs have to be read. Raises as
-    ``select_rows`` does, and Corrupt, Unavailable.
+    ``select_rows`` does, and Corrupt, Unavailable; OSError for a root that can be none.
     """
     path = root / DATABASE_FILE
-    if not path.exists():
+    try:
+        path.stat()
+    except FileNotFoundError:
         return []
     if not is_current(path):
         return None

@@ -76,6 +76,8 @@ def test_every_option_has_help(words: str) -> None:
             ],
         ),
         (["image", "ls"], ["Did you mean entrepot images, inspect, history, rmi or prune?"]),
+        (["admin"], ["Usage: entrepot admin [OPTIONS] COMMAND [ARGS]...", "Commands:"]),
+        (["sync"], ['required flag "--file" not set', "Usage: entrepot sync [OPTIONS] [DESTINATION]"]),
         (["help"], ["Did you mean entrepot --help?"]),
         (
             ["run", "app"],
