@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from entrepot.digest import CANONICAL, Digest
-from entrepot.errors import ManifestInvalid, NotFound, SizeInvalid
+from entrepot.errors import ManifestInvalid, NotFound, RegistryError, SizeInvalid
 from entrepot.image import IMAGE_CONFIG_TYPES
 from entrepot.layers.diff_id import Uncompressed
 from entrepot.manifest import Descriptor
@@ -166,10 +166,14 @@ class _Copy:
             self._tell(descriptor, State.WAITING, configs)
         async with slots:
             one = _OneBlob(self, descriptor, slots, Kind.CONFIG if descriptor.digest in configs else Kind.LAYER)
-            if isinstance(self.target, Fetching) and self.target.keeps_partials:
-                await one.fetch(self.target, is_layer=is_layer)
-            else:
-                await one.push()
+            try:
+                if isinstance(self.target, Fetching) and self.target.keeps_partials:
+                    await one.fetch(self.target, is_layer=is_layer)
+                else:
+                    await one.push()
+            except RegistryError as error:
+                one.tell(State.FAILED, note=error.message)
+                raise
 
     def _tell(self, blob: Descriptor, state: State, configs: set[str]) -> None:
         kind = Kind.CONFIG if blob.digest in configs else Kind.LAYER

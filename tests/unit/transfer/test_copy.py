@@ -209,8 +209,10 @@ async def test_copy_whose_blob_fails_ends_the_others_and_says_why(source: Reposi
 
     before = asyncio.all_tasks()
     watched = Watched(source, fail_or_hang)
+    events: list[Event] = []
     with pytest.raises(StorageFull, match="no space left"):
-        await copy(watched, target, V1, tags=[V1])
+        await copy(watched, target, V1, tags=[V1], options=Options(listener=events.append))
+    assert [(event.digest, event.note) for event in events if event.state is State.FAILED] == [(bad, "no space left")]
     assert watched.open_now == 0
     assert asyncio.all_tasks() == before
     with pytest.raises(NotFound):
