@@ -19,9 +19,11 @@ from entrepot.cli.network import (
 from entrepot.cli.progress import Mode, Progress, progress_for, progress_option
 from entrepot.client import Client
 from entrepot.client_copy import Copying, CopyWishes, Outcome
-from entrepot.errors import ParameterInvalid
+from entrepot.errors import ParameterInvalid, RegistryError
+from entrepot.folders import DATABASE_FILE
 from entrepot.platforms import Platform
-from entrepot.transfer.places import Place
+from entrepot.reference import ImageReference
+from entrepot.transfer.places import Kind, Place
 
 
 @click.command(short_help="Copy an image from one place to another.")
@@ -127,7 +129,30 @@ def _prospect(outcome: Outcome) -> str:
 
 
 async def _copy_one(client: Client, wishes: CopyWishes, source: Place, target: Place, talk: _Talk) -> None:
-    talk.tell(await Copying(client, wishes).run(source, target, dry_run=talk.is_dry))
+    try:
+        outcome = await Copying(client, wishes).run(source, target, dry_run=talk.is_dry)
+    except RegistryError as error:
+        if await _is_here(client, source):
+            error.detail["hint"] = f"an image of this computer is meant by store:{_reference(source).familiar}"
+        raise
+    talk.tell(outcome)
+
+
+async def _is_here(client: Client, place: Place) -> bool:
+    """Whether the name of an image in a registry is also that of one in the image store."""
+    if place.kind is not Kind.REGISTRY or not (client.root / DATABASE_FILE).exists():
+        return False
+    reference = _reference(place)
+    try:
+        await client.store.repository(reference.stored_name).head_manifest(reference.target)
+    except RegistryError:
+        return False
+    return True
+
+
+def _reference(place: Place) -> ImageReference:
+    assert place.reference is not None  # those of registries have one
+    return place.reference
 
 
 async def _copy_all(
