@@ -149,6 +149,8 @@ def test_push_part_of_an_index_says_what_is_missing_and_pushes_one_platform_on_d
     assert refused.code == 2
     assert "missing: linux/s390x" in refused.err
     assert "entrepot push --platform linux/amd64" in refused.err
+    fetch = f"entrepot pull --all-platforms {reference}, then entrepot tag {reference} {target.host}/my/app:v1\n"
+    assert refused.err.endswith(f"or fetch the rest first with: {fetch}")
     assert f"v1: digest: {index.children[0].manifest.digest}" in done.out
 
 

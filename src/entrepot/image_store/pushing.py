@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from entrepot.digest import Digest
 from entrepot.errors import NameInvalid, PlatformUnknown
 from entrepot.image import index_entries
+from entrepot.image_store.catalogue import read_shelf
 from entrepot.image_store.pulling import stored_names
 from entrepot.metadata import origins
 from entrepot.platforms import Platform
@@ -32,8 +33,20 @@ class Push:
         """
         source = self.store.repository(reference.stored_name)
         root = await Reader(source, self.options.choice, skip_absent=True).read(reference.target)
-        require_whole(reference, root)
+        if root.left_out:
+            require_whole(reference, root, await self._pulled_as(root) or reference)
         return root
+
+    async def _pulled_as(self, root: Node) -> ImageReference | None:
+        """The name that a part of an index came by, before it was given others."""
+        for child in root.children:
+            for name in await self.store.metadata.read_much(origins.holders(child.digest)):
+                shelf = await self.store.metadata.read(read_shelf(RepositoryName(name)))
+                kept = shelf.manifests.get(root.digest) if shelf is not None else None
+                if kept is not None:
+                    target = Tag(kept.tags[0].name) if kept.tags else root.digest
+                    return ImageReference.from_stored_name(name, target)
+        return None
 
     async def read_one(self, reference: ImageReference, platform: Platform) -> Node:
         """The image for one platform, to be pushed without the index around it.
@@ -62,10 +75,8 @@ class Push:
         return copied
 
 
-def require_whole(reference: ImageReference, root: Node) -> None:
+def require_whole(reference: ImageReference, root: Node, pulled_as: ImageReference) -> None:
     """Raises PlatformUnknown unless every image of an index is there: registries refuse an index without them."""
-    if not root.left_out:
-        return
     here = _platforms(root)
     missing = [str(entry.platform or entry.descriptor.digest) for entry in root.left_out if not entry.is_attestation]
     if not missing and not here:
@@ -76,7 +87,8 @@ def require_whole(reference: ImageReference, root: Node) -> None:
         f"{', '.join(here) or 'none'}; missing: {', '.join(missing) or 'attestations'}",
         missing=missing,
         hint=f"push one platform alone with: entrepot push --platform {here[0] if here else 'linux/amd64'} {name}, "
-        f"or fetch the rest first with: entrepot pull --all-platforms {name}",
+        f"or fetch the rest first with: entrepot pull --all-platforms {pulled_as.familiar}"
+        + ("" if pulled_as == reference else f", then entrepot tag {pulled_as.familiar} {name}"),
     )
 
 
