@@ -91,10 +91,11 @@ def test_ls_makes_no_image_store(entrepot: Entrepot, repository: ImageReference,
     ("arguments", "text"),
     [
         (("nginx:1.23",), "expected a repository, got 'nginx:1.23'"),
+        (("localhost:5000",), "Hint: entrepot catalog localhost:5000\n"),
         (("nginx", "--semver", "newest"), "invalid range of versions"),
         (("Nginx",), "must be lowercase"),
     ],
-    ids=["tag", "range", "name"],
+    ids=["tag", "registry", "range", "name"],
 )
 def test_ls_of_what_cannot_be_is_refused(entrepot: Entrepot, arguments: tuple[str, ...], text: str) -> None:
     done = entrepot("ls", *arguments)

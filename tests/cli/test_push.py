@@ -131,6 +131,20 @@ def test_push_tag_that_is_not_here_says_so(
     assert done.err == f"Error: tag does not exist: {reference.name}{shown}\nHint: here it has the tags: v1\n"
 
 
+@pytest.mark.parametrize("command", ["push", "pull"])
+def test_push_or_pull_of_a_registry_alone_says_how_it_is_understood(
+    entrepot: Entrepot, home: Path, command: str
+) -> None:
+    certs = home / ".config/containers/certs.d/docker.io"
+    certs.mkdir(parents=True)
+    (certs / "hosts.toml").write_text('server = "http://127.0.0.1:1"\n')  # nobody is to be asked
+    done = entrepot(command, "localhost:5000")
+    assert done.code != 0
+    assert done.err.startswith(
+        "Warning: localhost:5000 is taken for an image of docker.io; one of that registry is localhost:5000/NAME\n"
+    )
+
+
 def test_push_digest_is_refused(entrepot: Entrepot) -> None:
     done = entrepot("push", f"localhost:5000/app@{IMAGE.manifest.digest}")
     assert (done.code, done.err) == (1, "Error: cannot push a digest reference\n")

@@ -11,6 +11,7 @@ import click
 
 from entrepot.cli.formats import format_rows
 from entrepot.cli.network import Reach, network_options, parallel_option
+from entrepot.cli.not_there import bare_registry
 from entrepot.cli.output import print_json
 from entrepot.cli.tables import format_table, plain_cell
 from entrepot.client import Client
@@ -56,9 +57,10 @@ def ls(
     """
     reference = ImageReference.parse(repository)
     if reference.tag or reference.digest:
+        registry = bare_registry(reference)
         raise ParameterInvalid(
             f"expected a repository, got {repository!r}, which names an image of it",
-            hint=f"entrepot ls {reference.familiar_name}",
+            hint=f"entrepot catalog {registry}" if registry else f"entrepot ls {reference.familiar_name}",
         )
     wanted = Wanted(tuple(globs), VersionRange.parse(versions) if versions is not None else None, limit)
     with_digests = digests or "Digest" in form

@@ -17,6 +17,7 @@ from entrepot.cli.network import (
     split_option,
     unpacked_option,
 )
+from entrepot.cli.not_there import warn_of_bare_registry
 from entrepot.cli.progress import Mode, Progress, progress_for, progress_option
 from entrepot.client import Client
 from entrepot.errors import (
@@ -69,6 +70,7 @@ def pull(
       entrepot pull --all-tags localhost:5000/team/app
     """
     reference = ImageReference.parse(name)
+    warn_of_bare_registry(reference)
     choice = choice_of(platforms, all_platforms=all_platforms)
     if all_tags and (reference.tag or reference.digest):
         raise ParameterInvalid("tag can't be used with --all-tags/-a", name=name)

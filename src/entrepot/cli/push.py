@@ -6,6 +6,7 @@ import click
 
 from entrepot.cli.completion import complete_image
 from entrepot.cli.network import Reach, network_options, parallel_option
+from entrepot.cli.not_there import warn_of_bare_registry
 from entrepot.cli.progress import Mode, progress_for, progress_option
 from entrepot.cli.pull import Talk
 from entrepot.client import Client
@@ -48,6 +49,7 @@ def push(reach: Reach, name: str, all_tags: bool, quiet: bool, platform: str | N
       entrepot push localhost:5000/team/nginx:1.23.3
     """
     reference = ImageReference.parse(name)
+    warn_of_bare_registry(reference)
     require_pushable(reference)
     if all_tags and reference.tag:
         raise ParameterInvalid("tag can't be used with --all-tags/-a", name=name)
