@@ -107,8 +107,19 @@ def run_loop(work: Coroutine[Any, Any, T]) -> T:
     try:
         import uvloop
     except ImportError:
-        return asyncio.run(work)
-    return uvloop.run(work)
+        return asyncio.run(_quietly(work))
+    return uvloop.run(_quietly(work))
+
+
+async def _quietly(work: Coroutine[Any, Any, T]) -> T:
+    asyncio.get_running_loop().set_exception_handler(_pass_over_connections)
+    return await work
+
+
+def _pass_over_connections(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A connection that nobody waits for any more, because another one has failed before, may fail as it likes."""
+    if not isinstance(context.get("exception"), OSError):
+        loop.default_exception_handler(context)
 
 
 def network_options(command: Callable[..., Any]) -> Callable[..., Any]:
