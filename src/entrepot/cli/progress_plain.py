@@ -22,6 +22,7 @@ _OF_A_PULL: _Shown = {  # docker prints two words when the bytes are there, and 
     State.VERIFYING: (),
     State.RECEIVED: (State.VERIFYING, State.RECEIVED),
     State.UNPACKING: (),
+    State.FAILED: (),  # the error says more
 }
 _OF_A_PUSH: _Shown = {
     State.STARTING: (),
@@ -29,6 +30,7 @@ _OF_A_PUSH: _Shown = {
     State.VERIFYING: (),
     State.RECEIVED: (),
     State.UNPACKING: (),
+    State.FAILED: (),
 }
 
 

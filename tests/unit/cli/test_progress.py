@@ -81,6 +81,8 @@ def test_show_pull_in_a_pipe_has_docker_s_lines() -> None:
             id="pushed before",
         ),
         pytest.param("push", [layer(State.MOUNTED, note="team/app")], "Mounted from team/app\n", id="mounted"),
+        pytest.param("pull", [layer(State.STARTING), layer(State.FAILED)], "Pulling fs layer\n", id="pull failed"),
+        pytest.param("push", [layer(State.PREPARING), layer(State.FAILED)], "Preparing\n", id="push failed"),
         pytest.param("copy", [layer(State.PREPARING), layer(State.DONE)], "Preparing\nCopied\n", id="copied"),
         pytest.param("copy", [layer(State.EXISTS)], "Already exists\n", id="copied before"),
         pytest.param("push", [layer(State.MOUNTED, note="\x1b[2J")], "Mounted from ?[2J\n", id="hostile note"),
