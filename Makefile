@@ -44,7 +44,8 @@ docs: setup
 	WRITE_DOCS=1 $(BIN)/python -m pytest -q tests/docs/test_transcript.py tests/docs/test_library.py tests/docs/test_client.py
 
 bench: setup
-	@.ci/install wrk:wrk ab:apache2-utils nginx:nginx-light docker-registry:docker-registry
+	@.ci/install wrk:wrk ab:apache2-utils nginx:nginx-light docker-registry:docker-registry skopeo:skopeo \
+	  dockerd:docker.io ctr:containerd
 	$(BIN)/python -m bench $(ARGS)
 
 setup: $(VENV)/.develop
