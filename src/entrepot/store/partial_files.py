@@ -194,16 +194,24 @@ class PartialFiles:
             _remove(self._folder, self.digest)
             return
         self._cut(claim.end)
-        self.sync()
+        self._sync_or_forget()
         try:
             self.claim(claim)
         except OSError as error:
             if not is_full(error):
                 raise
             shorter = claim.without_last(_ROOM_FOR_CLAIM)  # better to lose these than all since the last claim
+            self._note.write(shorter.format())  # file systems need not give back at once what is cut off
             self._cut(shorter.end)
             self.claim(shorter)
         self._note.remove()
+
+    def _sync_or_forget(self) -> None:
+        try:
+            self.sync()
+        except OSError:
+            self.drop_note()
+            raise
 
     def release(self) -> None:
         """Let the next one have them."""

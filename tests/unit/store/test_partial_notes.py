@@ -159,3 +159,14 @@ async def test_place_where_no_note_can_be_written_needs_none(store: FilesystemBl
 
 async def test_finished_download_leaves_no_note(store: FilesystemBlobStore, root: Path) -> None:
     await require_fetched(store, CONTENT)
+
+
+async def test_nothing_is_noted_when_the_sync_at_the_end_has_failed(root: Path, tmp_path: Path) -> None:
+    plan = FaultPlan(tmp_path / "plan")
+    store = FilesystemBlobStore(root, disk=FaultyDisk(plan), save_partials=Often(noted=MIB))
+    plan.set(Fault("sync", "error", times=0))
+    with pytest.raises(Unavailable):
+        await begin(store, CONTENT, (0, 2 * MIB))
+    assert not note_file(root).exists()
+    plan.clear()
+    assert await missing_of(store, CONTENT) == [(0, END)]
