@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from entrepot.metadata.migrate import upgrade_sqlite
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # as shells start what runs in the background; what we start would ignore the Ctrl-C that tests send as well
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", "ftp_proxy"}
 

@@ -150,7 +150,7 @@ def test_push_digest_is_refused(entrepot: Entrepot) -> None:
     assert (done.code, done.err) == (1, "Error: cannot push a digest reference\n")
 
 
-def test_push_part_of_an_index_says_what_is_missing_and_pushes_one_platform_on_demand(
+def test_push_of_one_platform_of_an_index_pushes_that_image_and_says_so(
     entrepot: Entrepot, publish: Publish, name: str, other_registry: RegistryProcess
 ) -> None:
     index = build_index(("linux/amd64", "linux/s390x"))
@@ -158,14 +158,41 @@ def test_push_part_of_an_index_says_what_is_missing_and_pushes_one_platform_on_d
     entrepot("pull", "--platform", "linux/amd64", str(reference))
     with other_registry as target:
         entrepot("tag", str(reference), f"{target.host}/my/app:v1")
+        done = entrepot("push", f"{target.host}/my/app:v1")
+        there = entrepot("digest", f"{target.host}/my/app:v1")
+    image = index.children[0].manifest
+    assert done.code == 0
+    assert done.lines[-1] == f"v1: digest: {image.digest} size: {len(image.data)}"
+    assert done.err.endswith(f"{index.manifest.digest} -> {image.digest}\n")
+    assert there.out == f"{image.digest}\n"
+
+
+def test_push_of_one_platform_to_where_the_others_are_pushes_the_index(
+    entrepot: Entrepot, publish: Publish, name: str
+) -> None:
+    index = build_index(("linux/amd64", "linux/s390x"))
+    reference = publish(index, name, "v1")
+    entrepot("pull", "--platform", "linux/amd64", str(reference))
+    entrepot("tag", str(reference), f"{reference.name}:v2")
+    done = entrepot("push", f"{reference.name}:v2")
+    assert (done.code, done.err) == (0, "")
+    assert f"v2: digest: {index.manifest.digest}" in done.out
+
+
+def test_push_of_two_platforms_of_three_says_what_is_missing_and_what_to_do(
+    entrepot: Entrepot, publish: Publish, name: str, other_registry: RegistryProcess
+) -> None:
+    index = build_index(("linux/amd64", "linux/s390x", "linux/arm64"))
+    reference = publish(index, name, "v1")
+    entrepot("pull", "--platform", "linux/amd64", "--platform", "linux/arm64", str(reference))
+    with other_registry as target:
+        entrepot("tag", str(reference), f"{target.host}/my/app:v1")
         refused = entrepot("push", f"{target.host}/my/app:v1")
-        done = entrepot("push", "--platform", "linux/amd64", f"{target.host}/my/app:v1")
+        done = entrepot("push", "--platform", "linux/arm64", f"{target.host}/my/app:v1")
     assert refused.code == 2
     assert "missing: linux/s390x" in refused.err
     assert "entrepot push --platform linux/amd64" in refused.err
-    fetch = f"entrepot pull --all-platforms {reference}, then entrepot tag {reference} {target.host}/my/app:v1\n"
-    assert refused.err.endswith(f"or fetch the rest first with: {fetch}")
-    assert f"v1: digest: {index.children[0].manifest.digest}" in done.out
+    assert f"v1: digest: {index.children[2].manifest.digest}" in done.out
 
 
 def pulled(entrepot: Entrepot, publish: Publish, name: str) -> str:

@@ -92,7 +92,7 @@ def filled_store(registries: Registries, tmp_path_factory: pytest.TempPathFactor
         for name in ("localhost:5000/mine/app:v1", "private.example.com/mine/app:v1"):
             await entrepot.tag("myapp", name, root=root)
         await entrepot.pull(part, platform="linux/arm64", root=root)
-        await entrepot.tag(part, "localhost:5000/mine/part:v1", root=root)
+        await entrepot.tag(part, "localhost:5000/mine/alone:v1", root=root)
 
     asyncio.run(fill())
     return root

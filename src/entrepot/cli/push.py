@@ -15,6 +15,7 @@ from entrepot.errors import (
     ManifestUnknown,
     NotFound,
     ParameterInvalid,
+    PlatformUnknown,
     RegistryError,
     RepositoryUnknown,
     Unauthenticated,
@@ -98,9 +99,16 @@ async def _push_one(client: Client, reference: ImageReference, platform: Platfor
     _require_owner(client, reference)
     try:
         copied = await push.run(reference, root)
+    except PlatformUnknown:
+        raise
     except (AccessDenied, Unauthenticated, NotFound) as error:
         raise _explained(client, error, reference) from error
-    talk.say(f"{reference.tag}: digest: {copied.digest} size: {len(root.manifest.content)}")
+    talk.say(f"{reference.tag}: digest: {copied.digest} size: {len(copied.root.manifest.content)}")
+    if copied.digest != root.digest:
+        talk.progress.message(
+            "Not all platforms of this image are here, so the one that is was pushed alone:\n"
+            f"{root.digest} -> {copied.digest}"
+        )
 
 
 async def _absent(client: Client, reference: ImageReference) -> ManifestUnknown:

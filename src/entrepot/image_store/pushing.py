@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from entrepot.digest import Digest
-from entrepot.errors import NameInvalid, PlatformUnknown
+from entrepot.errors import NameInvalid, NotFound, PlatformUnknown
 from entrepot.image import index_entries
 from entrepot.image_store.catalogue import read_shelf
 from entrepot.image_store.pulling import stored_names
@@ -27,15 +27,26 @@ class Push:
     options: Options
 
     async def read(self, reference: ImageReference) -> Node:
-        """What there is to push: what the tag points to, with all below it.
-
-        Raises ManifestUnknown, and PlatformUnknown when an index names platforms that were never pulled.
-        """
+        """What there is to push: what the tag points to, with all below it that is here. Raises ManifestUnknown."""
         source = self.store.repository(reference.stored_name)
-        root = await Reader(source, self.options.choice, skip_absent=True).read(reference.target)
-        if root.left_out:
-            require_whole(reference, root, await self._pulled_as(root) or reference)
+        return await Reader(source, self.options.choice, skip_absent=True).read(reference.target)
+
+    async def _acceptable(self, reference: ImageReference, root: Node) -> Node:
+        """``root``, if the registry has what is missing of it here; else the one image that is here."""
+        if not root.left_out or await self._has_rest(root):
+            return root
+        if len(_platforms(root)) == 1 and len(root.children) == 1:
+            return root.children[0]
+        require_whole(reference, root, await self._pulled_as(root) or reference)
         return root
+
+    async def _has_rest(self, root: Node) -> bool:
+        try:
+            for entry in root.left_out:
+                await self.target.head_manifest(Digest.parse(entry.descriptor.digest))
+        except NotFound:
+            return False
+        return True
 
     async def _pulled_as(self, root: Node) -> ImageReference | None:
         """The name that a part of an index came by, before it was given others."""
@@ -66,7 +77,12 @@ class Push:
         return root.children[0]
 
     async def run(self, reference: ImageReference, root: Node) -> Copied:
-        """Push what ``read`` has found, and let the registry's tag point to it."""
+        """Push what ``read`` has found, and let the registry's tag point to it.
+
+        Registries refuse an index of which they lack a part. So of one that is here for a single platform, that
+        image is pushed alone; the outcome's ``root`` says so. Raises PlatformUnknown for a larger part.
+        """
+        root = await self._acceptable(reference, root)
         name = reference.stored_name
         source = self.store.repository(name)
         options = replace(self.options, mounts=MountsOf(self.store, reference).candidates)
