@@ -15,20 +15,17 @@ from typing import Self
 from entrepot.auth.credentials import CredentialStore
 from entrepot.auth.secret import Credentials
 from entrepot.digest import Digest
-from entrepot.errors import Unavailable
 from entrepot.folders import DATABASE_FILE
+from entrepot.image_store.opening import prepare_root
 from entrepot.image_store.pulling import Pull
 from entrepot.image_store.pushing import Push, StoredPushes
-from entrepot.metadata.migrate import upgrade_sqlite
 from entrepot.metadata.sqlite import SqliteMetadata
 from entrepot.platforms import Platform
 from entrepot.progress import Listener, ignore
 from entrepot.reference import ImageReference
 from entrepot.repositories.local import LocalRegistry, Rules
 from entrepot.repositories.remote import RemoteRegistry, RemoteRepository
-from entrepot.store.disk import Disk
 from entrepot.store.filesystem import FilesystemBlobStore
-from entrepot.store.folder import make_root
 from entrepot.transfer.copy import PARALLEL, SPLIT_ABOVE, Options
 from entrepot.transfer.graph import Choice, OnlyPlatforms, everything
 from entrepot.transport.client import Transport
@@ -113,7 +110,7 @@ class Client:
     @cached_property
     def store(self) -> LocalRegistry:
         """The image store; it is made when it is not there. Raises Unavailable."""
-        _prepare(self.root)
+        prepare_root(self.root)
         self._metadata = SqliteMetadata(self.root / DATABASE_FILE)
         return LocalRegistry(FilesystemBlobStore(self.root), self._metadata, _RULES)
 
@@ -170,14 +167,6 @@ class _Pushes:
 def only(*platforms: Platform) -> Choice:
     """A choice of platforms out of an index."""
     return OnlyPlatforms(platforms)
-
-
-def _prepare(root: Path) -> None:
-    try:
-        make_root(root, Disk())
-        upgrade_sqlite(root / DATABASE_FILE)
-    except OSError as error:
-        raise Unavailable(f"cannot write to {error.filename or root}: {error.strerror}") from error
 
 
 def _transport(access: Access, find: Callable[[str, str], Credentials | None]) -> Transport:

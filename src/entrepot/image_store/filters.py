@@ -54,11 +54,6 @@ class Filters:
         asked = {_boolean(value) for value in self.values.get("dangling", [])}
         return asked.pop() if len(asked) == 1 else None
 
-    @property
-    def neighbours(self) -> list[str]:
-        """The images that ``before`` and ``since`` name."""
-        return [*self.values.get("before", []), *self.values.get("since", [])]
-
 
 def apply(filters: Filters, images: Iterable[Image], *, created_at: Callable[[str], float], now: float) -> list[Image]:
     """The images that meet all conditions; ``created_at`` tells when the image was made that a filter names."""

@@ -17,14 +17,19 @@ from entrepot.store.filesystem import FilesystemBlobStore
 from entrepot.store.folder import make_root
 
 
-@asynccontextmanager
-async def open_image_store(root: Path, *, platform: Platform | None = None) -> AsyncIterator[ImageStore]:
-    """The image store below ``root``, made if it is not there. Raises Unavailable, Corrupt."""
+def prepare_root(root: Path) -> None:
+    """Make the folder, and bring its database to this version. Raises Unavailable, Corrupt."""
     try:
         make_root(root, Disk())
         upgrade_sqlite(root / DATABASE_FILE)
     except OSError as error:
         raise Unavailable(f"cannot write to {error.filename or root}: {error.strerror}") from error
+
+
+@asynccontextmanager
+async def open_image_store(root: Path, *, platform: Platform | None = None) -> AsyncIterator[ImageStore]:
+    """The image store below ``root``, made if it is not there. Raises Unavailable, Corrupt."""
+    prepare_root(root)
     metadata = SqliteMetadata(root / DATABASE_FILE)
     try:
         yield ImageStore(FilesystemBlobStore(root), metadata, platform=platform)

@@ -186,10 +186,6 @@ class ImageStore:
         """The manifest came from its registry: it has a digest there, and its layers can be mounted from there."""
         await self._metadata.write(origins.record_origin(reference.stored_name, digest, self._now()))
 
-    async def record_push(self, reference: ImageReference, digest: Digest) -> None:
-        """The manifest has been sent to its registry."""
-        await self.record_pull(reference, digest)
-
     async def record_layer(self, digest: Digest, diff_id: Digest, size: int) -> None:
         """What was found out while a layer was read: the digest and size of its uncompressed form."""
         await self._metadata.write(layers.record_layer(digest, diff_id, size), durable=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -12,6 +12,7 @@ from entrepot.metadata import blobs
 from entrepot.metadata.base import Metadata
 from entrepot.reference import RepositoryName
 from entrepot.repositories.base import Fetch
+from entrepot.repositories.fetches import FinishedFetch, RunningFetch
 from entrepot.repositories.local_blob import LocalBlob
 from entrepot.store.base import BlobStore, Partial, PartialStore, StoredBlob
 
@@ -34,7 +35,7 @@ class LocalFetches:
             async with store.open_partial(digest, size) as partial:
                 stored = await self._find(digest) or await self._adopt(store, digest, size)
                 if stored is None:
-                    yield RunningFetch(self, partial)
+                    yield RunningFetch(partial, self._commit)
                     return
         yield FinishedFetch(LocalBlob(digest, stored, self.store))
 
@@ -67,80 +68,14 @@ class LocalFetches:
         async with store.guard():
             stored = await store.find_bytes(digest, size)
             if stored is not None:
-                await self.record(digest, stored)
+                await self._record(digest, stored)
         return stored
 
-    async def record(self, digest: Digest, stored: StoredBlob) -> None:
+    async def _record(self, digest: Digest, stored: StoredBlob) -> None:
         await self.metadata.write(blobs.put_blob(self.name, digest, stored, self.now()))
 
-
-class RunningFetch:
-    """A Fetch into a partial of our store."""
-
-    blob = None
-
-    def __init__(self, fetches: LocalFetches, partial: Partial) -> None:
-        self._fetches = fetches
-        self._partial = partial
-
-    @property
-    def size(self) -> int:
-        return self._partial.size
-
-    @property
-    def validator(self) -> str | None:
-        return self._partial.validator
-
-    async def set_validator(self, validator: str) -> None:
-        await self._partial.set_validator(validator)
-
-    def missing(self) -> list[tuple[int, int]]:
-        return self._partial.missing()
-
-    def prefix(self) -> int:
-        return self._partial.prefix()
-
-    async def write(self, start: int, pieces: AsyncIterable[bytes]) -> int:
-        return await self._partial.write(start, pieces)
-
-    async def restart(self) -> None:
-        await self._partial.restart()
-
-    async def commit(self) -> LocalBlob:
-        digest, store = self._partial.digest, self._fetches.store
-        async with store.guard():
-            stored = await self._partial.commit()
-            await self._fetches.record(digest, stored)
-        return LocalBlob(digest, stored, store)
-
-
-class FinishedFetch:
-    """A Fetch of what is here already; there is nothing to write."""
-
-    validator = None
-
-    def __init__(self, blob: LocalBlob) -> None:
-        self.blob = blob
-        self.size = blob.size
-
-    async def set_validator(self, validator: str) -> None:  # noqa: ARG002
-        raise _finished(self.blob)
-
-    def missing(self) -> list[tuple[int, int]]:
-        return []
-
-    def prefix(self) -> int:
-        return self.size
-
-    async def write(self, start: int, pieces: AsyncIterable[bytes]) -> int:  # noqa: ARG002
-        raise _finished(self.blob)
-
-    async def restart(self) -> None:
-        raise _finished(self.blob)
-
-    async def commit(self) -> LocalBlob:
-        return self.blob
-
-
-def _finished(blob: LocalBlob) -> RuntimeError:
-    return RuntimeError(f"{blob.digest} is there already, its fetch takes no more bytes")
+    async def _commit(self, partial: Partial) -> LocalBlob:
+        async with self.store.guard():
+            stored = await partial.commit()
+            await self._record(partial.digest, stored)
+        return LocalBlob(partial.digest, stored, self.store)
