@@ -212,23 +212,11 @@ class TestWrongValues:
         monkeypatch.setenv("ENTREPOT_LIMITS__PAGE_SIZE", "0")
         assert problems()["limits.page_size"][0] == "environment variable ENTREPOT_LIMITS__PAGE_SIZE"
 
-    @pytest.mark.parametrize(
-        ("key", "url", "name"),
-        [
-            ("database", "postgresql://host/db", "PostgreSQL"),
-            ("database", "postgres://host/db", "PostgreSQL"),
-            ("database", "postgresql+asyncpg://host/db", "PostgreSQL"),
-            ("store", "s3://bucket/prefix", "S3"),
-        ],
-    )
-    def test_load_url_of_a_later_version_says_so(self, key: str, url: str, name: str) -> None:
-        assert f"this version does not have {name} yet" in problems(overrides={key: url})[key][1]
-
     def test_load_wrong_url_hides_its_password(self) -> None:
         with pytest.raises(ConfigInvalid) as caught:
-            load(overrides={"database": "postgresql://me:secret@host/db"})
+            load(overrides={"database": "postgresql://me:secret@host"})
         assert "secret" not in caught.value.message + str(caught.value.detail)
-        assert "postgresql://***@host/db" in caught.value.message
+        assert "postgresql://***@host" in caught.value.message
 
     @pytest.mark.parametrize(
         ("key", "url"),
@@ -237,9 +225,16 @@ class TestWrongValues:
             ("database", "sqlite:///"),
             ("database", "sqlite:///:memory:"),
             ("database", "sqlite:///a.db?mode=ro"),
+            ("database", "postgresql://host"),
+            ("database", "postgresql:///"),
+            ("database", "postgresql+asyncpg://host/db"),
+            ("database", "postgresql://host/db with space"),
             ("store", "/srv/blobs"),
             ("store", "file://host/srv"),
             ("store", "file:///"),
+            ("store", "s3://"),
+            ("store", "s3://UPPER/prefix"),
+            ("store", "s3://bucket/prefix?versions"),
         ],
     )
     def test_load_malformed_url_is_refused(self, key: str, url: str) -> None:
@@ -335,6 +330,31 @@ class TestPlaces:
     )
     def test_store_url_names_a_folder(self, url: str, expected: str) -> None:
         assert load(overrides={"store": url}).store_path == Path(expected)
+
+    @pytest.mark.parametrize("url", ["postgresql://me:pw@db.example.org:5432/names", "postgres:///names?host=/run/pg"])
+    def test_database_url_names_a_postgresql_database(self, url: str) -> None:
+        assert load(overrides={"database": url}).postgresql_url == url
+        assert load().postgresql_url is None
+
+    @pytest.mark.parametrize(
+        ("url", "expected"),
+        [
+            ("s3://bucket", ("bucket", "")),
+            ("s3://bucket/", ("bucket", "")),
+            ("s3://my.bucket-1/registry/eu/", ("my.bucket-1", "registry/eu")),
+        ],
+    )
+    def test_store_url_names_a_bucket_and_a_prefix(self, url: str, expected: tuple[str, str]) -> None:
+        assert load(overrides={"store": url}).bucket == expected
+        assert load().bucket is None
+
+    @pytest.mark.parametrize("address", ["s3.example.org", "ftp://s3.example.org", "https://s3.example.org/path"])
+    def test_load_wrong_address_of_an_s3_server_is_refused(self, address: str) -> None:
+        assert problems(overrides={"s3.endpoint": address})["s3.endpoint"][1].startswith("expected http://HOST:PORT")
+
+    def test_load_part_smaller_than_s3_takes_is_refused(self) -> None:
+        text = problems(overrides={"s3.part_bytes": "4MiB"})["s3.part_bytes"][1]
+        assert text == "expected 0, or at least 5 MiB, the least that S3 takes, got '4MiB'"
 
     def test_root_is_made_absolute(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)

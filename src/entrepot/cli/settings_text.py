@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from entrepot.config import FIELDS, SECTIONS, Loaded, Settings, flag_of
+from entrepot.config import FIELDS, SECTIONS, Loaded, Settings, flag_of, without_password
 
 _INTRODUCTION = """# Configuration
 
@@ -32,7 +32,7 @@ _TABLE = "| key | value | default | flag | meaning |\n|---|---|---|---|---|"
 
 
 def as_toml(loaded: Loaded) -> str:
-    """The settings in force, each with its origin as a comment; reads back as the same settings."""
+    """The settings in force, each with its origin as a comment; reads back as the same settings, but for passwords."""
     return "\n".join(_toml_lines(loaded))
 
 
@@ -59,6 +59,8 @@ def _format_value(value: Any) -> str:
         value = str(value or "")  # TOML has no null; an empty text is read as one
     if isinstance(value, float) and value.is_integer():
         value = int(value)
+    if isinstance(value, str):
+        value = without_password(value)
     return json.dumps(value, ensure_ascii=False)
 
 

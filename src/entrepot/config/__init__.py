@@ -8,6 +8,7 @@ from entrepot.config.exposure import check_exposure
 from entrepot.config.keys import FIELDS, SECTIONS, flag_of, variable_of
 from entrepot.config.loading import Loaded, load, read
 from entrepot.config.model import Settings
+from entrepot.config.values import without_password
 
 __all__ = [
     "FIELDS",
@@ -19,4 +20,5 @@ __all__ = [
     "load",
     "read",
     "variable_of",
+    "without_password",
 ]

@@ -7,7 +7,6 @@ of them at once.
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -20,12 +19,11 @@ from pydantic_settings import EnvSettingsSource, TomlConfigSettingsSource
 
 from entrepot.config.keys import FIELDS, SECTIONS, flag_of, nearest, variable_of
 from entrepot.config.model import Settings, default_root
+from entrepot.config.values import without_password
 from entrepot.errors import ConfigInvalid
 
 FILE_NAME = "entrepot.toml"
 DEFAULT = "default"  # the origin of what nobody set
-
-_PASSWORD = re.compile(r"(://)[^@/]*@")
 
 
 @dataclass(frozen=True)
@@ -203,7 +201,7 @@ def _shown(value: Any) -> str:
     if value is None:
         return "nothing"
     text = repr(str(value) if isinstance(value, Path) else value)
-    return _PASSWORD.sub(r"\1***@", text)[:80]
+    return without_password(text)[:80]
 
 
 def _invalid(problems: list[_Problem]) -> ConfigInvalid:

@@ -6,11 +6,13 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from entrepot import folders
 from entrepot.byte_size import KIB, MIB
+from entrepot.config.scale import PostgresqlSettings, S3Settings
+from entrepot.config.section import Section
 from entrepot.config.values import (
     Address,
     Bytes,
@@ -22,7 +24,9 @@ from entrepot.config.values import (
     Seconds,
     StoreUrl,
     Whole,
+    bucket_and_prefix,
     folder_path,
+    is_postgresql,
     split_address,
     sqlite_path,
 )
@@ -36,10 +40,6 @@ def default_root() -> Path:
 def _usable_cpus() -> int:
     usable = getattr(os, "sched_getaffinity", None)  # absent on macOS and Windows
     return len(usable(0)) if usable else os.cpu_count() or 1
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ServerSettings(Section):
@@ -207,10 +207,11 @@ class Settings(BaseSettings):
     database: Annotated[DatabaseUrl, Flag("--database")] = Field(
         default="",
         description="Where names are kept: `sqlite:///FILE` below the root folder, `sqlite:////FOLDER/FILE` "
-        "elsewhere. Empty means `sqlite:///entrepot.db`.",
+        "elsewhere, or `postgresql://USER:PASSWORD@HOST:PORT/NAME`. Empty means `sqlite:///entrepot.db`.",
     )
     store: Annotated[StoreUrl, Flag("--store")] = Field(
-        default="", description="Where content is kept: `file:///FOLDER`. Empty means the root folder."
+        default="",
+        description="Where content is kept: `file:///FOLDER` or `s3://BUCKET/PREFIX`. Empty means the root folder.",
     )
     server: ServerSettings = ServerSettings()
     limits: LimitSettings = LimitSettings()
@@ -218,6 +219,8 @@ class Settings(BaseSettings):
     manifests: ManifestSettings = ManifestSettings()
     delete: DeleteSettings = DeleteSettings()
     cache: CacheSettings = CacheSettings()
+    postgresql: PostgresqlSettings = PostgresqlSettings()
+    s3: S3Settings = S3Settings()
     log: LogSettings = LogSettings()
 
     @classmethod
@@ -232,11 +235,22 @@ class Settings(BaseSettings):
         return (init_settings,)  # load() asks the other sources itself, to know where each value came from
 
     @property
+    def postgresql_url(self) -> str | None:
+        """The PostgreSQL database; None when names are kept in a SQLite file."""
+        return self.database if is_postgresql(self.database) else None
+
+    @property
     def database_path(self) -> Path:
-        """The SQLite file."""
+        """The SQLite file, for when there is no ``postgresql_url``."""
         return sqlite_path(self.database or f"sqlite:///{folders.DATABASE_FILE}", root=self.root)
 
     @property
+    def bucket(self) -> tuple[str, str] | None:
+        """The S3 bucket and the prefix in it; None when content is kept in a folder."""
+        return bucket_and_prefix(self.store)
+
+    @property
     def store_path(self) -> Path:
-        """The folder of the filesystem store: ``blobs/``, ``uploads/`` and ``quarantine/`` are in it."""
+        """The folder of the filesystem store, for when there is no ``bucket``: ``blobs/``, ``uploads/`` and
+        ``quarantine/`` are in it."""
         return folder_path(self.store) if self.store else self.root

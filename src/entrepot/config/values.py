@@ -19,8 +19,9 @@ from entrepot.byte_size import parse_byte_size
 
 _LISTEN = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+)):([0-9]{1,5})", re.ASCII | re.IGNORECASE)
 
-# What this version does not have, by the scheme of its URL.
-_LATER = {"postgresql": "PostgreSQL", "postgres": "PostgreSQL", "s3": "S3"}
+_POSTGRESQL = re.compile(r"postgres(ql)?://[^/?#\s]*/[^/?#\s]+(\?[^#\s]*)?")
+_S3 = re.compile(r"s3://([a-z0-9][a-z0-9._-]{1,253}[a-z0-9])(/[^?#\s]*)?")
+_PASSWORD = re.compile(r"(://)[^@/]*@")
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,18 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def without_password(url: str) -> str:
+    """The URL as it may be shown."""
+    return _PASSWORD.sub(r"\1***@", url)
+
+
 def sqlite_path(url: str, *, root: Path) -> Path:
     """The file of a ``sqlite:///`` URL: below ``root``, with a fourth slash absolute. Raises ValueError."""
-    path = _path_of(url, "sqlite", expected="sqlite:///FILE, or sqlite:////FOLDER/FILE outside the root folder")
+    path = _path_of(
+        url,
+        "sqlite",
+        expected="sqlite:///FILE, sqlite:////FOLDER/FILE outside the root folder, or postgresql://USER@HOST/NAME",
+    )
     if path == ":memory:":
         raise ValueError("expected a file, because all workers share the database")
     return root / path
@@ -89,13 +99,25 @@ def sqlite_path(url: str, *, root: Path) -> Path:
 
 def folder_path(url: str) -> Path:
     """The folder of a ``file:///`` URL. Raises ValueError."""
-    return Path("/" + unquote(_path_of(url, "file", expected="file:///FOLDER")))
+    return Path("/" + unquote(_path_of(url, "file", expected="file:///FOLDER or s3://BUCKET/PREFIX")))
+
+
+def is_postgresql(url: str) -> bool:
+    """Whether the URL is one of a PostgreSQL database, well-formed or not."""
+    return url.partition(":")[0].lower() in ("postgresql", "postgres")
+
+
+def bucket_and_prefix(url: str) -> tuple[str, str] | None:
+    """Of an ``s3://`` URL, the prefix without slashes around it; None for other URLs. Raises ValueError."""
+    if url.partition(":")[0].lower() != "s3":
+        return None
+    match = _S3.fullmatch(url)
+    if not match:
+        raise ValueError("expected s3://BUCKET or s3://BUCKET/PREFIX")
+    return match[1], (match[2] or "").strip("/")
 
 
 def _path_of(url: str, scheme: str, *, expected: str) -> str:
-    came = url.partition(":")[0].partition("+")[0].lower()
-    if came in _LATER:
-        raise ValueError(f"expected {expected}: this version does not have {_LATER[came]} yet")
     path = url.removeprefix(f"{scheme}:///")
     if path in ("", url) or any(character in path for character in "?#\0"):
         raise ValueError(f"expected {expected}")
@@ -103,15 +125,24 @@ def _path_of(url: str, scheme: str, *, expected: str) -> str:
 
 
 def _check_database(url: str) -> str:
-    if url:
+    if is_postgresql(url):
+        if not _POSTGRESQL.fullmatch(url):
+            raise ValueError("expected postgresql://USER:PASSWORD@HOST:PORT/NAME")
+    elif url:
         sqlite_path(url, root=Path())
     return url
 
 
 def _check_store(url: str) -> str:
-    if url:
+    if url and bucket_and_prefix(url) is None:
         folder_path(url)
     return url
+
+
+def _check_web_address(url: str) -> str:
+    if url and not re.fullmatch(r"https?://[^/?#\s@]+/?", url):
+        raise ValueError("expected http://HOST:PORT or https://HOST:PORT")
+    return url.rstrip("/")
 
 
 def _absolute(path: Path) -> Path:
@@ -138,5 +169,6 @@ Patterns = Annotated[tuple[str, ...], BeforeValidator(_split_list)]
 Address = Annotated[str, AfterValidator(_check_address)]
 DatabaseUrl = Annotated[str, AfterValidator(_check_database)]
 StoreUrl = Annotated[str, AfterValidator(_check_store)]
+WebAddress = Annotated[str, AfterValidator(_check_web_address)]
 Folder = Annotated[Path, AfterValidator(_absolute)]
 OptionalFile = Annotated[Path | None, BeforeValidator(_existing_file)]

@@ -57,5 +57,5 @@ def test_check_prints_json_when_asked(capsys: pytest.CaptureFixture[str], tmp_pa
 
 
 def test_check_with_wrong_settings_fails(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["admin", "check", "--store", "s3://bucket"]) == 1
+    assert run(["admin", "check", "--store", "ftp://bucket"]) == 1
     assert capsys.readouterr().err.startswith("Error: store (flag --store): expected file:///FOLDER")

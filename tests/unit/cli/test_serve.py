@@ -41,7 +41,7 @@ def test_flags_of_serve_are_those_that_the_settings_name() -> None:
     [
         (["--listen", "0.0.0.0:5000"], "Error: refusing to listen on 0.0.0.0:5000"),
         (["--listen", "nowhere"], "Error: server.listen (flag --listen): expected HOST:PORT"),
-        (["--store", "s3://bucket"], "Error: store (flag --store): expected file:///FOLDER"),
+        (["--store", "ftp://bucket"], "Error: store (flag --store): expected file:///FOLDER"),
         (["--config", "/nonexistent.toml"], "Error: /nonexistent.toml: expected a configuration file"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
