@@ -52,7 +52,8 @@ setup: $(VENV)/.develop
 
 setup-all: setup
 	@.ci/install dockerd:docker.io skopeo:skopeo podman:podman buildah:buildah umoci:umoci ctr:containerd \
-	  docker-registry:docker-registry nginx:nginx-light ab:apache2-utils wrk:wrk
+	  docker-registry:docker-registry nginx:nginx-light ab:apache2-utils wrk:wrk \
+	  postgres:postgresql haproxy:haproxy ceph-mon:ceph-mon ceph-osd:ceph-osd radosgw:radosgw ceph:ceph-common
 	@.ci/install-conformance $(BIN)
 
 clean:

@@ -12,6 +12,8 @@ import pytest
 
 from entrepot.metadata.migrate import upgrade_sqlite
 
+pytest_plugins = ["tests.services.fixtures"]
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # as shells start what runs in the background; what we start would ignore the Ctrl-C that tests send as well
     signal.signal(signal.SIGINT, signal.default_int_handler)
