@@ -1,4 +1,8 @@
-"""Runs each background job in one process at a time, whichever gets hold of its lease."""
+"""Runs each background job in one process at a time, of however many replicas: whichever gets hold of its lease.
+
+A process that is killed stops renewing its lease, and half a minute later another one has taken the job over. One
+that was only held up notices: it cannot renew any more, or not with the same fence, and stops.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,8 @@ from entrepot.metadata.base import Metadata
 
 log = structlog.get_logger()
 
-_LEASE_SECONDS = 60
+_LEASE_SECONDS = 20
+_SECONDS_BETWEEN_RENEWALS = 5.0
 _MOST_SECONDS_BETWEEN_LOOKS = 5.0
 
 
@@ -48,11 +53,20 @@ class JobMetrics(Protocol):
 class JobRunner:
     """The jobs of one process."""
 
-    def __init__(self, metadata: Metadata, jobs: list[Job], now: Callable[[], int], metrics: JobMetrics) -> None:
+    def __init__(
+        self,
+        metadata: Metadata,
+        jobs: list[Job],
+        now: Callable[[], int],
+        metrics: JobMetrics,
+        *,
+        renewal_seconds: float = _SECONDS_BETWEEN_RENEWALS,
+    ) -> None:
         self._metadata = metadata
         self._jobs = jobs
         self._now = now
         self._metrics = metrics
+        self._renewal_seconds = renewal_seconds
         self._holder = str(uuid.uuid4())
 
     async def run_for_ever(self) -> None:
@@ -93,13 +107,38 @@ class JobRunner:
         started = time.perf_counter()
         outcome = "failed"
         try:
-            await job.run(lambda: self._keep(job, fence))
+            await self._run_while_held(job, fence)
             outcome = "done"
         finally:
             self._metrics.observe_job(job.name, outcome, time.perf_counter() - started)
             mark = leases.take_lease(due, self._holder, now=self._now(), seconds=job.interval_seconds)
             await self._metadata.write(mark, durable=False)
         return True
+
+    async def _run_while_held(self, job: Job, fence: int) -> None:
+        work = asyncio.ensure_future(job.run(lambda: self._keep(job, fence)))
+        renewals = asyncio.create_task(self._renew(job, fence))
+        try:
+            await asyncio.wait({work, renewals}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                renewals.result()
+            await work
+        finally:
+            work.cancel()
+            renewals.cancel()
+            await asyncio.gather(work, renewals, return_exceptions=True)
+
+    async def _renew(self, job: Job, fence: int) -> None:
+        """For ever; ends with LeaseLost when the lease is another's, or may be because it could not be renewed."""
+        renewed_at = time.monotonic()
+        while True:
+            await asyncio.sleep(self._renewal_seconds)
+            try:
+                await self._keep(job, fence)
+                renewed_at = time.monotonic()
+            except Unavailable as error:
+                if time.monotonic() - renewed_at > _LEASE_SECONDS:
+                    raise LeaseLost(job.name) from error
 
     async def _take(self, job: Job) -> int | None:
         take = leases.take_lease(job.name, self._holder, now=self._now(), seconds=_LEASE_SECONDS)

@@ -21,8 +21,8 @@ Make = Callable[..., JobRunner]
 def make(metadata: SqliteMetadata, clock: Clock, runs: Runs) -> Make:
     """A runner, as each process has one of its own."""
 
-    def build(*jobs: Job) -> JobRunner:
-        return JobRunner(metadata, list(jobs), clock, runs)
+    def build(*jobs: Job, renewal_seconds: float = 3600) -> JobRunner:
+        return JobRunner(metadata, list(jobs), clock, runs, renewal_seconds=renewal_seconds)
 
     return build
 
@@ -70,7 +70,7 @@ async def test_job_whose_process_died_is_taken_over_when_its_lease_expires(make:
     started = asyncio.Event()
     dead = asyncio.create_task(make().run_if_due(Job("sweep", INTERVAL, hang)))
     await started.wait()
-    clock.seconds += 59
+    clock.seconds += 19
     assert not await make().run_if_due(JOB)
     clock.seconds += 1
     assert await make().run_if_due(JOB)
@@ -95,7 +95,7 @@ async def test_job_that_was_taken_over_notices_at_its_next_step(make: Make, cloc
 
     slept = asyncio.create_task(make().run_if_due(Job("sweep", INTERVAL, slow)))
     await at_step.wait()
-    clock.seconds += 60
+    clock.seconds += 20
     assert await make().run_if_due(JOB)
     taken_over.set()
     assert not await slept
@@ -115,13 +115,51 @@ async def test_job_that_keeps_its_lease_is_not_taken_over(make: Make, clock: Clo
 
     running = asyncio.create_task(make().run_if_due(Job("sweep", INTERVAL, long)))
     for _ in range(4):
-        clock.seconds += 50
+        clock.seconds += 19
         kept.clear()
         turns.put_nowait(None)
         await kept.wait()
         assert not await make().run_if_due(JOB)
     turns.put_nowait(None)
     assert await running
+
+
+async def test_job_whose_step_takes_long_keeps_its_lease(make: Make, metadata: SqliteMetadata, clock: Clock) -> None:
+    go_on = asyncio.Event()
+
+    async def long(keep: Keep) -> None:
+        await go_on.wait()
+
+    running = asyncio.create_task(make(renewal_seconds=0.001).run_if_due(Job("sweep", INTERVAL, long)))
+    for _ in range(3):
+        clock.seconds += 19
+        until = clock.seconds + 20
+        while await metadata.read(leases.is_lease_free("sweep", "somebody else", now=until - 1)):
+            await asyncio.sleep(0)
+        assert not await make().run_if_due(JOB)
+    go_on.set()
+    assert await running
+
+
+async def test_job_that_was_taken_over_is_stopped_in_the_middle_of_a_step(
+    make: Make, metadata: SqliteMetadata, clock: Clock, runs: Runs
+) -> None:
+    started, stopped = asyncio.Event(), asyncio.Event()
+
+    async def endless(keep: Keep) -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+
+    running = asyncio.create_task(make(renewal_seconds=0.001).run_if_due(Job("sweep", INTERVAL, endless)))
+    await started.wait()
+    later = clock.seconds + 20
+    assert await metadata.write(leases.take_lease("sweep", "another replica", now=later, seconds=20)) == 2
+    assert not await running
+    assert stopped.is_set()
+    assert runs.seen == [("sweep", "failed")]
 
 
 async def test_job_that_fails_is_reported_and_tried_again_after_its_interval(
