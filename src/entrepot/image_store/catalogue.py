@@ -17,7 +17,7 @@ from entrepot.digest import Digest
 from entrepot.image import ATTESTATION
 from entrepot.manifest import IMAGE_TYPES, INDEX_TYPES, Descriptor, StoredManifest
 from entrepot.metadata import images
-from entrepot.metadata.base import Operation
+from entrepot.metadata.base import Steps, operation
 from entrepot.metadata.images import Holding, ManifestRow, TagRow
 from entrepot.platforms import Platform, choose
 from entrepot.reference import ImageReference, RepositoryName, Tag
@@ -198,13 +198,15 @@ class Shelf:
         return here[0][1] if here and not strict else None
 
 
-def read_shelf(name: RepositoryName) -> Operation[Shelf | None]:
+@operation
+def read_shelf(name: RepositoryName) -> Steps[Shelf | None]:
     """One repository, None when it holds nothing."""
     held = yield from images.list_repository(name)
     return Shelf(held) if held is not None else None
 
 
-def read_shelves() -> Operation[list[Shelf]]:
+@operation
+def read_shelves() -> Steps[list[Shelf]]:
     """Every repository of the image store, by name."""
     everything = yield from images.list_everything(UNTAGGED)
     return [Shelf(held) for held in everything if is_image_repository(held.name)]

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from entrepot.image_store.catalogue import KeptManifest, Shelf, read_shelves, references
 from entrepot.metadata import layers
-from entrepot.metadata.base import Operation
+from entrepot.metadata.base import Steps, operation
 from entrepot.metadata.layers import ConfigFacts
 from entrepot.platforms import Platform
 from entrepot.reference import ImageReference
@@ -77,7 +77,8 @@ class Library:
         return next(shelf for shelf in self.shelves if shelf.repository_id == kept.repository_id)
 
 
-def read_library(wanted: Platform) -> Operation[Library]:
+@operation
+def read_library(wanted: Platform) -> Steps[Library]:
     """Everything at once; ``wanted`` is the platform by which an index shows itself."""
     shelves = yield from read_shelves()
     sizes = yield from layers.layer_sizes()

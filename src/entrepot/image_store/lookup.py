@@ -10,7 +10,7 @@ from entrepot.digest import Digest
 from entrepot.errors import Invalid, ManifestUnknown, NameInvalid
 from entrepot.image_store.catalogue import KeptManifest, Shelf, is_image_repository, read_shelf, read_shelves
 from entrepot.manifest import Descriptor, StoredManifest
-from entrepot.metadata.base import Operation
+from entrepot.metadata.base import Steps, operation
 from entrepot.platforms import Platform
 from entrepot.reference import ImageReference, RepositoryName, Tag
 
@@ -44,7 +44,8 @@ class ImageRecord:
         return self.top.digest != self.manifest.digest
 
 
-def locate(text: str, wanted: Platform) -> Operation[Found]:
+@operation
+def locate(text: str, wanted: Platform) -> Steps[Found]:
     """Find what ``text`` names: names before IDs. Raises ManifestUnknown, NameInvalid."""
     reference = parse_name(text)
     if reference is not None and is_image_repository(reference.stored_name):

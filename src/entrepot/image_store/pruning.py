@@ -13,7 +13,7 @@ from entrepot.image_store.catalogue import read_shelves
 from entrepot.image_store.filters import Filters
 from entrepot.image_store.removal import Removal, begin
 from entrepot.metadata import images, origins
-from entrepot.metadata.base import Metadata, Operation
+from entrepot.metadata.base import Metadata, Steps, operation
 from entrepot.platforms import Platform
 from entrepot.store.base import PartialStore, StoredBlob
 
@@ -30,7 +30,8 @@ class Pruned:
     reclaimed: int = 0
 
 
-def prune_images(wanted: Platform, filters: Filters, now: float, *, everything: bool) -> Operation[Removal]:
+@operation
+def prune_images(wanted: Platform, filters: Filters, now: float, *, everything: bool) -> Steps[Removal]:
     """Remove images without a tag, or all of them, as far as ``filters`` lets them go."""
     remover = yield from begin(wanted)
     chosen = filtering.apply(filters, remover.library.images, created_at=_no_moment, now=now)
@@ -47,7 +48,8 @@ def _no_moment(name: str) -> float:
     raise AssertionError(f"prune takes no filter with an image, and got {name}")
 
 
-def prune_leftovers(now: int) -> Operation[list[StoredBlob]]:
+@operation
+def prune_leftovers(now: int) -> Steps[list[StoredBlob]]:
     """Forget blobs that no manifest names, except the youngest, and uploads that are long over."""
     gone: list[StoredBlob] = []
     for shelf in (yield from read_shelves()):

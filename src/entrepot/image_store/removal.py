@@ -16,7 +16,7 @@ from entrepot.image_store.catalogue import KeptManifest, Shelf, references, refe
 from entrepot.image_store.listing import Image, Library, read_library
 from entrepot.image_store.lookup import Found, locate_in
 from entrepot.metadata import images, layers, origins
-from entrepot.metadata.base import Operation
+from entrepot.metadata.base import Steps, operation
 from entrepot.platforms import Platform
 from entrepot.reference import ImageReference
 from entrepot.store.base import StoredBlob
@@ -36,7 +36,8 @@ class Removal:
         yield from (f"{deleted}: {digest}" for digest in self.deleted)
 
 
-def remove(text: str, wanted: Platform, *, force: bool) -> Operation[Removal]:
+@operation
+def remove(text: str, wanted: Platform, *, force: bool) -> Steps[Removal]:
     """What ``rmi`` does for one argument. Raises ManifestUnknown, NameInvalid, BlobInUse for a conflict."""
     remover = yield from begin(wanted)
     found = locate_in(remover.library.shelves, text, wanted)
@@ -52,7 +53,8 @@ def remove(text: str, wanted: Platform, *, force: bool) -> Operation[Removal]:
     return remover.done
 
 
-def begin(wanted: Platform) -> Operation[Remover]:
+@operation
+def begin(wanted: Platform) -> Steps[Remover]:
     """Read everything there is."""
     library = yield from read_library(wanted)
     diff_ids = yield from layers.diff_ids()
@@ -78,7 +80,7 @@ class Remover:
     _gone: set[str] = field(default_factory=set)  # digests of blobs
     _told: set[str] = field(default_factory=set)
 
-    def remove_name(self, image: Image, top: KeptManifest, name: ImageReference) -> Operation[None]:
+    def remove_name(self, image: Image, top: KeptManifest, name: ImageReference) -> Steps[None]:
         """Take away one name. Digests go with the last tag of their repository, the image with its last name."""
         here = [each for each in image.tops if each.repository_id == top.repository_id]
         lost = [each for each in references_of(top) if each.target == name.target]
@@ -96,7 +98,7 @@ class Remover:
         nameless = [each for each in here if all(left in lost for left in references_of(each))]
         yield from self._remove_tops(self.library.shelf_of(top), nameless)
 
-    def remove_part(self, found: Found, *, force: bool) -> Operation[None]:
+    def remove_part(self, found: Found, *, force: bool) -> Steps[None]:
         """Remove one platform out of an index that stays."""
         parents = references(found.shelf.parents(found.top))
         if not force:
@@ -105,7 +107,7 @@ class Remover:
         yield from self._remove_manifests(found.shelf, [found.top])
         self._tell_deleted([found.top])
 
-    def remove_image(self, image: Image) -> Operation[None]:
+    def remove_image(self, image: Image) -> Steps[None]:
         """Remove an image from every repository of the image store, with all its names."""
         self.done.untagged += [name.familiar for name in image.references]
         gone = [image.manifest]
@@ -114,14 +116,14 @@ class Remover:
             gone += yield from self._remove_tops(self.library.shelf_of(tops[0]), tops)
         self._tell_deleted(gone)
 
-    def remove_copies(self, image: Image) -> Operation[None]:
+    def remove_copies(self, image: Image) -> Steps[None]:
         """Remove what of an image has no name of its own, where names elsewhere lead to the same image."""
         nameless = [top for top in image.tops if not references_of(top)]
         if len(nameless) < len(image.tops):
             for top in nameless:
                 yield from self._remove_tops(self.library.shelf_of(top), [top])
 
-    def _remove_tops(self, shelf: Shelf, tops: Sequence[KeptManifest]) -> Operation[list[KeptManifest]]:
+    def _remove_tops(self, shelf: Shelf, tops: Sequence[KeptManifest]) -> Steps[list[KeptManifest]]:
         """Remove manifests with all below them that nothing else leads to; returns the images among what went."""
         others = [top for top in shelf.tops() if top not in tops]
         kept = {below.row.digest for top in others for below in shelf.below(top)}
@@ -133,7 +135,7 @@ class Remover:
         yield from self._remove_manifests(shelf, gone.values())
         return images_below
 
-    def _remove_manifests(self, shelf: Shelf, gone: Iterable[KeptManifest]) -> Operation[None]:
+    def _remove_manifests(self, shelf: Shelf, gone: Iterable[KeptManifest]) -> Steps[None]:
         manifests = list(gone)
         blobs = yield from images.remove_manifests(shelf.repository_id, [each.row.id for each in manifests])
         shelf.forget(manifests)
@@ -148,7 +150,7 @@ class Remover:
         self._told.update(told)
 
 
-def _forget_names(top: KeptManifest, lost: Sequence[ImageReference]) -> Operation[None]:
+def _forget_names(top: KeptManifest, lost: Sequence[ImageReference]) -> Steps[None]:
     for name in references_of(top):
         if name in lost and name.tag is not None:
             yield from images.remove_tag(top.repository_id, name.tag)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from entrepot.digest import Digest
 from entrepot.image_store.listing import Image, Library, read_library
 from entrepot.metadata import images
-from entrepot.metadata.base import Metadata, Operation
+from entrepot.metadata.base import Metadata, Steps, operation
 from entrepot.platforms import Platform
 from entrepot.store.base import PartialStore
 
@@ -42,7 +42,8 @@ class Usage:
         return sum(not usage.image.is_dangling for usage in self.images)
 
 
-def measure(wanted: Platform) -> Operation[Usage]:
+@operation
+def measure(wanted: Platform) -> Steps[Usage]:
     """What the database knows: everything but downloads, and bytes without a row."""
     library = yield from read_library(wanted)
     links = yield from images.list_links()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from entrepot.digest import Digest
-from entrepot.metadata.base import Operation
+from entrepot.metadata.base import Steps, operation
 from entrepot.metadata.named import Named
 from entrepot.store.base import StoredBlob
 
@@ -35,35 +35,41 @@ class ManifestRow(NamedTuple):
     content: bytes
 
 
-def blobs_after(last: int, *, limit: int) -> Operation[list[BlobRow]]:
+@operation
+def blobs_after(last: int, *, limit: int) -> Steps[list[BlobRow]]:
     """Blobs with a greater id, except those that are gone and that no repository names."""
     rows = yield SELECT_BLOBS, {"last": last, "limit": limit}
     return [BlobRow(*row) for row in rows]
 
 
-def manifests_after(last: int, *, limit: int) -> Operation[list[ManifestRow]]:
+@operation
+def manifests_after(last: int, *, limit: int) -> Steps[list[ManifestRow]]:
     """Manifests with a greater id."""
     rows = yield SELECT_MANIFESTS, {"last": last, "limit": limit}
     return [ManifestRow(*row) for row in rows]
 
 
-def absent_children(manifest_id: int) -> Operation[list[str]]:
+@operation
+def absent_children(manifest_id: int) -> Steps[list[str]]:
     """Digests a manifest names that are neither blob nor manifest of its repository."""
     rows = yield SELECT_ABSENT_CHILDREN, {"manifest_id": manifest_id}
     return [row[0] for row in rows]
 
 
-def location_of(digest: Digest) -> Operation[str | None]:
+@operation
+def location_of(digest: Digest) -> Steps[str | None]:
     """Where the blob of that canonical digest is kept, if it is."""
     rows = yield SELECT_LOCATION, {"digest": digest}
     return rows[0][0] if rows else None
 
 
-def mark_quarantined(stored: StoredBlob) -> Operation[None]:
+@operation
+def mark_quarantined(stored: StoredBlob) -> Steps[None]:
     """The bytes are gone from their location; the blob counts as absent until it is pushed again."""
     yield CLEAR_LOCATION, {"lost": stored.digest, "was_at": stored.location}
 
 
-def mark_kept(stored: StoredBlob) -> Operation[None]:
+@operation
+def mark_kept(stored: StoredBlob) -> Steps[None]:
     """The bytes were good after all."""
     yield RESTORE_LOCATION, {"kept": stored.digest, "is_at": stored.location}

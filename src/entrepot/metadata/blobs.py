@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from entrepot.digest import Digest
 from entrepot.errors import BlobInUse, BlobUnknown
-from entrepot.metadata.base import Operation, Row
+from entrepot.metadata import locks
+from entrepot.metadata.base import Row, Steps, operation
 from entrepot.metadata.named import Named
 from entrepot.metadata.statements import (
     DELETE_REPOSITORY_IF_EMPTY,
@@ -20,6 +21,8 @@ from entrepot.store.base import StoredBlob
 SELECT_LINKED = Named("blobs.SELECT_LINKED")
 SELECT_LINKED_ANYWHERE = Named("blobs.SELECT_LINKED_ANYWHERE")
 INSERT_BLOB = Named("blobs.INSERT_BLOB")
+SELECT_BLOB = Named("blobs.SELECT_BLOB")
+MOVE_BLOB = Named("blobs.MOVE_BLOB")
 INSERT_LINK = Named("blobs.INSERT_LINK")
 DELETE_LINK = Named("blobs.DELETE_LINK")
 SELECT_USER = Named("blobs.SELECT_USER")
@@ -33,7 +36,8 @@ class LinkedBlob:
     stored: StoredBlob
 
 
-def find_blob(repository: RepositoryName, digest: Digest) -> Operation[LinkedBlob]:
+@operation
+def find_blob(repository: RepositoryName, digest: Digest) -> Steps[LinkedBlob]:
     """Raises BlobUnknown or RepositoryUnknown."""
     rows = yield SELECT_LINKED, {"name": repository, "digest": digest}
     if rows:
@@ -42,24 +46,44 @@ def find_blob(repository: RepositoryName, digest: Digest) -> Operation[LinkedBlo
     raise (yield from absent(repository, error))
 
 
-def find_blob_anywhere(digest: Digest) -> Operation[StoredBlob | None]:
+@operation
+def find_blob_anywhere(digest: Digest) -> Steps[StoredBlob | None]:
     """The bytes of that name in any repository; None when there are none."""
     rows = yield SELECT_LINKED_ANYWHERE, {"digest": digest}
     return _stored(rows[0]) if rows else None
 
 
-def put_blob(repository: RepositoryName, digest: Digest, stored: StoredBlob, now: int) -> Operation[None]:
-    """Record bytes that are durable, and let the repository see them as ``digest``."""
+@operation
+def put_blob(repository: RepositoryName, digest: Digest, stored: StoredBlob, now: int) -> Steps[StoredBlob]:
+    """Record bytes that are durable, and let the repository see them as ``digest``.
+
+    Returns the bytes in force: those that were recorded under that digest before, if there are any.
+    """
+    yield locks.adding_to(repository)
     repository_id = yield from make_repository(repository, now)
     values = {"digest": stored.digest, "size": stored.size, "location": stored.location, "now": now}
     rows = yield INSERT_BLOB, values
     yield from _link(repository_id, digest, rows[0][0], now)
+    return _stored(rows[0])
 
 
+@operation
+def move_blob(gone: StoredBlob, to: StoredBlob) -> Steps[StoredBlob | None]:
+    """Let the blob be at ``to``, if it is at ``gone`` still, or nowhere.
+
+    Returns the bytes in force then; None when nobody knows the blob any more.
+    """
+    yield MOVE_BLOB, {"moved": gone.digest, "was_at": gone.location, "is_at": to.location}
+    rows = yield SELECT_BLOB, {"digest": gone.digest}
+    return _stored(rows[0]) if rows else None
+
+
+@operation
 def mount_blob(
     target: RepositoryName, digest: Digest, source: RepositoryName | None, now: int
-) -> Operation[LinkedBlob | None]:
+) -> Steps[LinkedBlob | None]:
     """Let ``target`` see a blob of ``source``, or of any repository when that is None. None when there is none."""
+    yield locks.adding_to(target)
     if source is None:
         rows = yield SELECT_LINKED_ANYWHERE, {"digest": digest}
     else:
@@ -71,8 +95,10 @@ def mount_blob(
     return LinkedBlob(digest, _stored(rows[0]))
 
 
-def unlink_blob(repository: RepositoryName, digest: Digest, *, protect_used: bool) -> Operation[None]:
+@operation
+def unlink_blob(repository: RepositoryName, digest: Digest, *, protect_used: bool) -> Steps[None]:
     """Take a blob out of one repository. Raises BlobUnknown, RepositoryUnknown, or BlobInUse if protected."""
+    yield locks.removing_from(repository)
     repository_id = yield from find_repository(repository)
     if protect_used:
         yield from _require_unused(repository, repository_id, digest)
@@ -82,7 +108,7 @@ def unlink_blob(repository: RepositoryName, digest: Digest, *, protect_used: boo
     yield DELETE_REPOSITORY_IF_EMPTY, {"repository_id": repository_id}
 
 
-def _require_unused(repository: RepositoryName, repository_id: int, digest: Digest) -> Operation[None]:
+def _require_unused(repository: RepositoryName, repository_id: int, digest: Digest) -> Steps[None]:
     rows = yield SELECT_USER, {"repository_id": repository_id, "digest": digest}
     if rows:
         raise BlobInUse(
@@ -93,7 +119,7 @@ def _require_unused(repository: RepositoryName, repository_id: int, digest: Dige
         )
 
 
-def _link(repository_id: int, digest: Digest, blob_id: int, now: int) -> Operation[None]:
+def _link(repository_id: int, digest: Digest, blob_id: int, now: int) -> Steps[None]:
     yield INSERT_LINK, {"repository_id": repository_id, "digest": digest, "blob_id": blob_id, "now": now}
 
 

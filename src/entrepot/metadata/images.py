@@ -5,11 +5,12 @@ All statements are plain SQL, so that ``entrepot images`` starts without SQLAlch
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from entrepot.digest import Digest
-from entrepot.metadata.base import Operation, Row
+from entrepot.metadata import locks
+from entrepot.metadata.base import Row, Steps, operation
 from entrepot.reference import RepositoryName, Tag
 from entrepot.store.base import StoredBlob
 
@@ -57,20 +58,21 @@ SELECT_UNNAMED_LINKS = """
 COPY_MANIFEST = """
     INSERT INTO manifests
         (repository_id, digest, media_type, size, subject, artifact_type, referrer, created_at, content)
-    SELECT :target, digest, media_type, size, subject, artifact_type, referrer, :now, content
+    SELECT CAST(:target AS BIGINT), digest, media_type, size, subject, artifact_type, referrer, CAST(:now AS BIGINT),
+        content
     FROM manifests WHERE repository_id = :source AND digest = :digest
     ON CONFLICT (repository_id, digest) DO UPDATE SET media_type = excluded.media_type
     RETURNING id
 """
 COPY_EDGES = """
     INSERT INTO edges (manifest_id, digest)
-    SELECT :copy, e.digest FROM edges e JOIN manifests m ON m.id = e.manifest_id
+    SELECT CAST(:copy AS BIGINT), e.digest FROM edges e JOIN manifests m ON m.id = e.manifest_id
     WHERE m.repository_id = :source AND m.digest = :digest
     ON CONFLICT DO NOTHING
 """
 COPY_LINKS = """
     INSERT INTO links (repository_id, digest, blob_id, created_at)
-    SELECT :target, l.digest, l.blob_id, :now
+    SELECT CAST(:target AS BIGINT), l.digest, l.blob_id, CAST(:now AS BIGINT)
     FROM manifests m JOIN edges e ON e.manifest_id = m.id
     JOIN links l ON l.digest = e.digest AND l.repository_id = m.repository_id
     WHERE m.repository_id = :source AND m.digest = :digest
@@ -151,13 +153,15 @@ class Holding(NamedTuple):
     tags: list[TagRow]
 
 
-def find_repository_id(name: RepositoryName) -> Operation[int | None]:
+@operation
+def find_repository_id(name: RepositoryName) -> Steps[int | None]:
     """The repository's id, None when there is none."""
     rows = yield SELECT_REPOSITORY, {"name": name}
     return rows[0][0] if rows else None
 
 
-def list_repository(name: RepositoryName) -> Operation[Holding | None]:
+@operation
+def list_repository(name: RepositoryName) -> Steps[Holding | None]:
     """What one repository holds, None when there is none of that name."""
     repository_id = yield from find_repository_id(name)
     if repository_id is None:
@@ -167,7 +171,8 @@ def list_repository(name: RepositoryName) -> Operation[Holding | None]:
     return Holding(repository_id, name, [ManifestRow(*row) for row in manifests], [TagRow(*row) for row in tags])
 
 
-def list_everything(also: RepositoryName) -> Operation[list[Holding]]:
+@operation
+def list_everything(also: RepositoryName) -> Steps[list[Holding]]:
     """Every repository whose name may begin with a registry, and ``also``, by name, with all that is in it."""
     names = {"also": also}
     rows = yield SELECT_REPOSITORIES, names
@@ -181,31 +186,35 @@ def list_everything(also: RepositoryName) -> Operation[list[Holding]]:
     return list(held.values())
 
 
-def list_links() -> Operation[list[LinkRow]]:
+@operation
+def list_links() -> Steps[list[LinkRow]]:
     """Every blob that any repository sees."""
     rows = yield SELECT_LINKS, {}
     return [LinkRow(*row) for row in rows]
 
 
-def list_locations() -> Operation[set[str]]:
+@operation
+def list_locations() -> Steps[set[str]]:
     """Where the bytes are that have a row."""
     rows = yield SELECT_LOCATIONS, {}
     return {row[0] for row in rows}
 
 
-def find_blob(repository_id: int, digest: str) -> Operation[StoredBlob | None]:
+@operation
+def find_blob(repository_id: int, digest: str) -> Steps[StoredBlob | None]:
     """A blob of the repository, None when it is not there."""
     rows = yield SELECT_BLOB, {"repository_id": repository_id, "digest": digest}
     return _stored(rows[0]) if rows else None
 
 
-def tag_manifest(
-    source_id: int, digest: str, target: RepositoryName, tag: Tag | None, now: int
-) -> Operation[int | None]:
+@operation
+def tag_manifest(source_id: int, digest: str, target: RepositoryName, tag: Tag | None, now: int) -> Steps[int | None]:
     """Let ``target`` have a manifest of another repository, with all below it that is there, under ``tag``.
 
     None when the source has no such manifest; otherwise the id of the copy.
     """
+    yield locks.adding_to(target)
+    yield locks.writing_tags(target, alone=False)
     rows = yield INSERT_REPOSITORY, {"name": target, "now": now}
     target_id: int = rows[0][0]
     manifest_id = yield from _copy_graph(source_id, target_id, digest, now)
@@ -216,7 +225,7 @@ def tag_manifest(
     return manifest_id
 
 
-def _copy_graph(source_id: int, target_id: int, digest: str, now: int) -> Operation[int | None]:
+def _copy_graph(source_id: int, target_id: int, digest: str, now: int) -> Steps[int | None]:
     top: int | None = None
     seen, waiting = {digest}, [digest]
     while waiting:
@@ -234,12 +243,14 @@ def _copy_graph(source_id: int, target_id: int, digest: str, now: int) -> Operat
     return top
 
 
-def remove_tag(repository_id: int, tag: str) -> Operation[None]:
+@operation
+def remove_tag(repository_id: int, tag: str) -> Steps[None]:
     """Take a tag away; its manifest stays."""
     yield DELETE_TAG, {"repository_id": repository_id, "tag": tag}
 
 
-def remove_manifests(repository_id: int, manifest_ids: Iterable[int]) -> Operation[list[StoredBlob]]:
+@operation
+def remove_manifests(repository_id: int, manifest_ids: Sequence[int]) -> Steps[list[StoredBlob]]:
     """Delete manifests with their tags, and what only they named; the blobs returned have no row any more.
 
     Their bytes are for the caller to delete, who must keep commits away from before this until then.
@@ -254,7 +265,8 @@ def remove_manifests(repository_id: int, manifest_ids: Iterable[int]) -> Operati
     return gone
 
 
-def unlink(repository_id: int, digests: Iterable[str]) -> Operation[list[StoredBlob]]:
+@operation
+def unlink(repository_id: int, digests: Iterable[str]) -> Steps[list[StoredBlob]]:
     """Take blobs out of a repository unless a manifest of it names them; returns those that no one sees any more."""
     gone: list[StoredBlob] = []
     for digest in digests:
@@ -266,7 +278,8 @@ def unlink(repository_id: int, digests: Iterable[str]) -> Operation[list[StoredB
     return gone
 
 
-def unlink_unnamed(repository_id: int, before: int) -> Operation[list[StoredBlob]]:
+@operation
+def unlink_unnamed(repository_id: int, before: int) -> Steps[list[StoredBlob]]:
     """Take out the blobs that came before ``before`` and that no manifest of the repository names."""
     rows = yield SELECT_UNNAMED_LINKS, {"repository_id": repository_id, "before": before}
     gone = yield from unlink(repository_id, [digest for (digest,) in rows])
@@ -274,20 +287,22 @@ def unlink_unnamed(repository_id: int, before: int) -> Operation[list[StoredBlob
     return gone
 
 
-def remove_unlinked_blobs() -> Operation[list[StoredBlob]]:
+@operation
+def remove_unlinked_blobs() -> Steps[list[StoredBlob]]:
     """Delete the rows of blobs that no repository sees; as with ``remove_manifests`` the bytes are still there."""
     rows = yield DELETE_UNLINKED_BLOBS, {}
     yield from _forget_facts([row[0] for row in rows])
     return [_stored(row) for row in rows if row[2] is not None]
 
 
-def is_recorded(blob: StoredBlob) -> Operation[bool]:
+@operation
+def is_recorded(blob: StoredBlob) -> Steps[bool]:
     """Whether there is a row for bytes found in the store."""
     rows = yield SELECT_BLOB_AT, {"digest": blob.digest, "location": blob.location}
     return bool(rows)
 
 
-def _forget_facts(digests: Iterable[str]) -> Operation[None]:
+def _forget_facts(digests: Iterable[str]) -> Steps[None]:
     for digest in digests:
         yield FORGET_LAYER, {"digest": digest}
         yield FORGET_CONFIG, {"digest": digest}

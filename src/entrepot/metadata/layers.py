@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from entrepot.metadata.base import Operation
+from entrepot.metadata.base import Steps, operation
 
 PUT_LAYER = """
     INSERT INTO layers (digest, diff_id, size) VALUES (:digest, :diff_id, :size)
@@ -41,36 +41,41 @@ class ConfigFacts(NamedTuple):
         return cls(digest, created, json.dumps(labels))
 
 
-def record_layer(digest: str, diff_id: str, size: int) -> Operation[None]:
+@operation
+def record_layer(digest: str, diff_id: str, size: int) -> Steps[None]:
     """Remember what was found out while the layer was read."""
     yield PUT_LAYER, {"digest": digest, "diff_id": diff_id, "size": size}
 
 
-def find_layer(digest: str) -> Operation[LayerFacts | None]:
+@operation
+def find_layer(digest: str) -> Steps[LayerFacts | None]:
     """What is known of a layer, if anything."""
     rows = yield SELECT_LAYER, {"digest": digest}
     return LayerFacts(*rows[0]) if rows else None
 
 
-def layer_sizes() -> Operation[dict[str, int]]:
+@operation
+def layer_sizes() -> Steps[dict[str, int]]:
     """The uncompressed size of every layer of which it is known, by the layer's digest."""
     rows = yield SELECT_LAYER_SIZES, {}
     return {row[0]: row[1] for row in rows}
 
 
-def diff_ids() -> Operation[dict[str, str]]:
+@operation
+def diff_ids() -> Steps[dict[str, str]]:
     """The diff ID of every layer of which it is known, by the layer's digest."""
     rows = yield SELECT_DIFF_IDS, {}
     return {row[0]: row[1] for row in rows}
 
 
-def record_configs(configs: Iterable[ConfigFacts]) -> Operation[None]:
+@operation
+def record_configs(configs: Sequence[ConfigFacts]) -> Steps[None]:
     """Remember what configs say."""
-    for facts in configs:
-        yield PUT_CONFIG, facts._asdict()
+    yield PUT_CONFIG, [facts._asdict() for facts in configs]
 
 
-def config_facts() -> Operation[dict[str, ConfigFacts]]:
+@operation
+def config_facts() -> Steps[dict[str, ConfigFacts]]:
     """What every config says that was read before, by its digest."""
     rows = yield SELECT_CONFIGS, {}
     return {row[0]: ConfigFacts(*row) for row in rows}

@@ -17,7 +17,8 @@ from entrepot.errors import (
     RegistryErrors,
 )
 from entrepot.manifest import Descriptor, Manifest, ManifestHead, StoredManifest, TagCondition
-from entrepot.metadata.base import Operation, Row
+from entrepot.metadata import locks
+from entrepot.metadata.base import Row, Steps, operation
 from entrepot.metadata.named import Named
 from entrepot.metadata.statements import (
     DELETE_REPOSITORY_IF_EMPTY,
@@ -56,7 +57,8 @@ class ReferrersPage:
     last: str | None
 
 
-def find_manifest(repository: RepositoryName, reference: Tag | Digest) -> Operation[StoredManifest]:
+@operation
+def find_manifest(repository: RepositoryName, reference: Tag | Digest) -> Steps[StoredManifest]:
     """Raises ManifestUnknown or RepositoryUnknown."""
     statement = SELECT_BY_DIGEST if isinstance(reference, Digest) else SELECT_BY_TAG
     rows = yield statement, {"name": repository, "reference": reference}
@@ -66,7 +68,8 @@ def find_manifest(repository: RepositoryName, reference: Tag | Digest) -> Operat
     raise (yield from absent(repository, _unknown(repository, reference)))
 
 
-def find_manifest_head(repository: RepositoryName, reference: Tag | Digest) -> Operation[ManifestHead]:
+@operation
+def find_manifest_head(repository: RepositoryName, reference: Tag | Digest) -> Steps[ManifestHead]:
     """As ``find_manifest``, without the content."""
     statement = SELECT_HEAD_BY_DIGEST if isinstance(reference, Digest) else SELECT_HEAD_BY_TAG
     rows = yield statement, {"name": repository, "reference": reference}
@@ -76,6 +79,7 @@ def find_manifest_head(repository: RepositoryName, reference: Tag | Digest) -> O
     raise (yield from absent(repository, _unknown(repository, reference)))
 
 
+@operation
 def put_manifest(
     repository: RepositoryName,
     digest: Digest,
@@ -86,13 +90,16 @@ def put_manifest(
     condition: TagCondition | None = None,
     allow_missing: bool = False,
     allow_partial_index: bool = False,
-) -> Operation[None]:
+) -> Steps[None]:
     """Store a manifest and let ``names`` point to it.
 
     Raises RegistryErrors with one ManifestBlobUnknown for each absent child (unless ``allow_missing``, or for the
     manifests that an index names ``allow_partial_index``) and one
     ManifestInvalid for each whose size is not as stated; PreconditionFailed when ``condition`` does not hold.
     """
+    yield locks.adding_to(repository)
+    if names:
+        yield locks.writing_tags(repository, alone=condition is not None)
     repository_id = yield from make_repository(repository, now)
     if condition is not None:
         yield from _require(condition, repository_id, names)
@@ -101,14 +108,18 @@ def put_manifest(
     )
     rows = yield INSERT_MANIFEST, _values(repository_id, digest, manifest, now)
     manifest_id: int = rows[0][0]
-    for child in {child.digest for child in (*manifest.blobs, *manifest.manifests)}:
-        yield INSERT_EDGE, {"manifest_id": manifest_id, "digest": child}
-    for tag in names:
+    # in order, so that of two that write the same ones none waits for the other in a circle
+    children = sorted({child.digest for child in (*manifest.blobs, *manifest.manifests)})
+    if children:
+        yield INSERT_EDGE, [{"manifest_id": manifest_id, "digest": child} for child in children]
+    for tag in sorted(names):
         yield PUT_TAG, {"repository_id": repository_id, "tag": tag, "manifest_id": manifest_id, "now": now}
 
 
-def delete_manifest(repository: RepositoryName, digest: Digest) -> Operation[None]:
+@operation
+def delete_manifest(repository: RepositoryName, digest: Digest) -> Steps[None]:
     """Delete a manifest with all tags that point to it. Raises ManifestUnknown or RepositoryUnknown."""
+    yield locks.removing_from(repository)
     repository_id = yield from find_repository(repository)
     rows = yield DELETE_MANIFEST, {"repository_id": repository_id, "digest": digest}
     if not rows:
@@ -116,14 +127,17 @@ def delete_manifest(repository: RepositoryName, digest: Digest) -> Operation[Non
     yield DELETE_REPOSITORY_IF_EMPTY, {"repository_id": repository_id}
 
 
-def delete_tag(repository: RepositoryName, tag: Tag) -> Operation[None]:
+@operation
+def delete_tag(repository: RepositoryName, tag: Tag) -> Steps[None]:
     """Delete a tag and leave its manifest. Raises ManifestUnknown or RepositoryUnknown."""
+    yield locks.writing_tags(repository, alone=False)
     repository_id = yield from find_repository(repository)
     rows = yield DELETE_TAG, {"repository_id": repository_id, "tag": tag}
     if not rows:
         raise _unknown(repository, tag)
 
 
+@operation
 def list_referrers(
     repository: RepositoryName,
     subject: str,
@@ -132,7 +146,7 @@ def list_referrers(
     last: str,
     limit: int,
     most_bytes: int,
-) -> Operation[ReferrersPage]:
+) -> Steps[ReferrersPage]:
     """Manifests with that subject, by digest, after the digest ``last``; at most ``limit``, and one at least."""
     sizes, contents = SELECT_REFERRER_SIZES, SELECT_REFERRERS
     values: dict[str, Any] = {"name": repository, "subject": subject, "last": last}
@@ -185,7 +199,7 @@ def _values(repository_id: int, digest: Digest, manifest: Manifest, now: int) ->
     }
 
 
-def _require(condition: TagCondition, repository_id: int, names: Sequence[Tag]) -> Operation[None]:
+def _require(condition: TagCondition, repository_id: int, names: Sequence[Tag]) -> Steps[None]:
     for tag in names:
         rows = yield SELECT_TAG_DIGEST, {"repository_id": repository_id, "tag": tag}
         current = rows[0][0] if rows else None
@@ -200,7 +214,7 @@ def _require(condition: TagCondition, repository_id: int, names: Sequence[Tag]) 
 
 def _require_children(
     repository: RepositoryName, repository_id: int, manifest: Manifest, *, allow_missing: bool, allow_partial: bool
-) -> Operation[None]:
+) -> Steps[None]:
     linked = yield from _sizes(SELECT_LINKED_SIZES, repository_id, manifest.blobs)
     errors = list(_faults(repository, manifest.blobs, linked, "blob", allow_missing=allow_missing))
     children = yield from _sizes(SELECT_MANIFEST_SIZES, repository_id, manifest.manifests)
@@ -213,7 +227,7 @@ def _require_children(
         raise RegistryErrors(errors)
 
 
-def _sizes(statement: Any, repository_id: int, children: Sequence[Descriptor]) -> Operation[dict[str, int]]:
+def _sizes(statement: Any, repository_id: int, children: Sequence[Descriptor]) -> Steps[dict[str, int]]:
     digests = list({child.digest for child in children})
     sizes: dict[str, int] = {}
     for first in range(0, len(digests), _AT_ONCE):

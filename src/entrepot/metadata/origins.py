@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from entrepot.digest import Digest
-from entrepot.metadata.base import Operation
+from entrepot.metadata.base import Steps, operation
 from entrepot.reference import RepositoryName
 
 PUT_ORIGIN = """
     INSERT INTO origins (manifest_id, at)
-    SELECT m.id, :now FROM manifests m JOIN repositories r ON r.id = m.repository_id
+    SELECT m.id, CAST(:now AS BIGINT) FROM manifests m JOIN repositories r ON r.id = m.repository_id
     WHERE r.name = :name AND m.digest = :digest
     ON CONFLICT (manifest_id) DO UPDATE SET at = excluded.at
     RETURNING manifest_id
@@ -38,39 +38,46 @@ DELETE_PUSH = "DELETE FROM pushes WHERE repository = :repository AND digest = :d
 DELETE_OLD_PUSHES = "DELETE FROM pushes WHERE updated_at < :before"
 
 
-def record_origin(repository: RepositoryName, digest: Digest, now: int) -> Operation[bool]:
+@operation
+def record_origin(repository: RepositoryName, digest: Digest, now: int) -> Steps[bool]:
     """The manifest is at the registry that the repository is named after; False when it is not here."""
     rows = yield PUT_ORIGIN, {"name": repository, "digest": digest, "now": now}
     return bool(rows)
 
 
-def forget_origin(manifest_id: int) -> Operation[None]:
+@operation
+def forget_origin(manifest_id: int) -> Steps[None]:
     """It is not known any more where the manifest came from."""
     yield DELETE_ORIGIN, {"manifest_id": manifest_id}
 
 
-def holders(digest: Digest) -> Operation[list[str]]:
+@operation
+def holders(digest: Digest) -> Steps[list[str]]:
     """Names of repositories whose registry has been seen with the blob, the latest first."""
     rows = yield SELECT_HOLDERS, {"digest": digest}
     return [name for (name,) in rows]
 
 
-def put_push(repository: str, digest: Digest, location: str, now: int) -> Operation[None]:
+@operation
+def put_push(repository: str, digest: Digest, location: str, now: int) -> Steps[None]:
     """Remember where an upload goes on; ``repository`` is the name in full, with its registry."""
     yield PUT_PUSH, {"repository": repository, "digest": digest, "location": location, "now": now}
 
 
-def find_push(repository: str, digest: Digest) -> Operation[str | None]:
+@operation
+def find_push(repository: str, digest: Digest) -> Steps[str | None]:
     """Where an upload that was begun earlier goes on."""
     rows = yield SELECT_PUSH, {"repository": repository, "digest": digest}
     return rows[0][0] if rows else None
 
 
-def forget_push(repository: str, digest: Digest) -> Operation[None]:
+@operation
+def forget_push(repository: str, digest: Digest) -> Steps[None]:
     """The upload has come to its end."""
     yield DELETE_PUSH, {"repository": repository, "digest": digest}
 
 
-def forget_old_pushes(before: int) -> Operation[None]:
+@operation
+def forget_old_pushes(before: int) -> Steps[None]:
     """Forget uploads that nobody has touched since."""
     yield DELETE_OLD_PUSHES, {"before": before}

@@ -72,6 +72,10 @@ class SqliteMetadata:
     def _connect(self) -> sqlite3.Connection:
         return connect(self._path)
 
+    @property
+    def is_out_of_reach(self) -> bool:
+        return False  # it is a file here
+
     async def read(self, operation: Operation[T]) -> T:
         return self._drive(self._reader, operation)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from entrepot.errors import Corrupt, DatabaseBusy, StorageFull, Unavailable
-from entrepot.metadata.base import Operation, Row, Statement
+from entrepot.metadata.base import Lock, Operation, Parameters, Row, Statement
 from entrepot.metadata.named import Named
 from entrepot.metadata.texts import with_values
 
@@ -46,19 +46,28 @@ def drive(connection: sqlite3.Connection, operation: Operation[T]) -> T:
     """Run an operation."""
     with translated():
         try:
-            statement = next(operation)
+            steps = iter(operation)
+            statement = next(steps)
             while True:
-                statement = operation.send(_execute(connection, statement))
+                statement = steps.send(_execute(connection, statement))
         except StopIteration as stop:
             result: T = stop.value
             return result
 
 
 def _execute(connection: sqlite3.Connection, statement: Statement) -> list[Row]:
+    if isinstance(statement, Lock):  # there is one writer at a time
+        return []
     text, values = statement
-    if isinstance(text, Named):
-        return connection.execute(*with_values(text, values)).fetchall()
-    return connection.execute(text, values).fetchall()
+    if isinstance(values, Mapping):
+        return connection.execute(*_prepared(text, values)).fetchall()
+    for each in values:
+        connection.execute(*_prepared(text, each))
+    return []
+
+
+def _prepared(text: str, values: Parameters) -> tuple[str, Any]:
+    return with_values(text, values) if isinstance(text, Named) else (text, values)
 
 
 @contextmanager

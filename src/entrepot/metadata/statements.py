@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from entrepot.errors import RegistryError, RepositoryUnknown
-from entrepot.metadata.base import Operation
+from entrepot.metadata.base import Steps, operation
 from entrepot.metadata.named import Named
 from entrepot.reference import RepositoryName
 
@@ -12,7 +12,8 @@ INSERT_REPOSITORY = Named("statements.INSERT_REPOSITORY")
 DELETE_REPOSITORY_IF_EMPTY = Named("statements.DELETE_REPOSITORY_IF_EMPTY")
 
 
-def find_repository(name: RepositoryName) -> Operation[int]:
+@operation
+def find_repository(name: RepositoryName) -> Steps[int]:
     """The repository's id. Raises RepositoryUnknown."""
     rows = yield SELECT_REPOSITORY, {"name": name}
     if not rows:
@@ -23,7 +24,8 @@ def find_repository(name: RepositoryName) -> Operation[int]:
     return found
 
 
-def make_repository(name: RepositoryName, now: int) -> Operation[int]:
+@operation
+def make_repository(name: RepositoryName, now: int) -> Steps[int]:
     """The repository's id, created if need be."""
     rows = yield SELECT_REPOSITORY, {"name": name}
     if not rows:
@@ -32,7 +34,8 @@ def make_repository(name: RepositoryName, now: int) -> Operation[int]:
     return found
 
 
-def absent(name: RepositoryName, error: RegistryError) -> Operation[RegistryError]:
+@operation
+def absent(name: RepositoryName, error: RegistryError) -> Steps[RegistryError]:
     """``error``, or RepositoryUnknown when there is no such repository in the first place."""
     try:
         yield from find_repository(name)

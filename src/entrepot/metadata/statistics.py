@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from entrepot.metadata.base import Operation
+from entrepot.metadata.base import Steps, operation
 from entrepot.metadata.named import Named
 
 COUNT_BLOBS = Named("statistics.COUNT_BLOBS")
@@ -24,7 +24,8 @@ class Statistics:
     uploads: int
 
 
-def count_everything() -> Operation[Statistics]:
+@operation
+def count_everything() -> Steps[Statistics]:
     """The statistics as of now."""
     (held,) = yield COUNT_BLOBS, {}
     (manifest_rows,) = yield COUNT_MANIFESTS, {}

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from typing import Any
 
 from entrepot.errors import TooManyUploads, UploadUnknown
-from entrepot.metadata.base import Operation
+from entrepot.metadata import locks
+from entrepot.metadata.base import Steps, operation
 from entrepot.metadata.named import Named
 from entrepot.reference import RepositoryName
-from entrepot.store.base import UploadState
+from entrepot.store.base import UploadPart, UploadState
 
 COUNT_UPLOADS = Named("uploads.COUNT_UPLOADS")
 INSERT_UPLOAD = Named("uploads.INSERT_UPLOAD")
@@ -29,10 +31,10 @@ class UploadFound:
     algorithm: str
 
 
-def begin_upload(
-    repository: RepositoryName, state: UploadState, algorithm: str, now: int, *, most: int
-) -> Operation[None]:
+@operation
+def begin_upload(repository: RepositoryName, state: UploadState, algorithm: str, now: int, *, most: int) -> Steps[None]:
     """Record a new upload. Raises TooManyUploads when the repository has ``most`` of them."""
+    yield locks.counting_uploads(repository)
     rows = yield COUNT_UPLOADS, {"repository": repository}
     if rows[0][0] >= most:
         raise TooManyUploads(
@@ -45,7 +47,8 @@ def begin_upload(
     yield INSERT_UPLOAD, values
 
 
-def find_upload(repository: RepositoryName, upload_id: str) -> Operation[UploadFound]:
+@operation
+def find_upload(repository: RepositoryName, upload_id: str) -> Steps[UploadFound]:
     """Raises UploadUnknown, also for an upload of another repository."""
     rows = yield SELECT_UPLOAD, {"id": upload_id, "repository": repository}
     if not rows:
@@ -57,26 +60,30 @@ def find_upload(repository: RepositoryName, upload_id: str) -> Operation[UploadF
     return _decode(upload_id, rows[0][0])
 
 
-def save_upload(state: UploadState, algorithm: str, now: int) -> Operation[None]:
+@operation
+def save_upload(state: UploadState, algorithm: str, now: int) -> Steps[None]:
     """Record how far an upload has come. Raises UploadUnknown when it has ended meanwhile."""
     rows = yield UPDATE_UPLOAD, {"upload_id": state.id, "new_state": _encode(state, algorithm), "now": now}
     if not rows:
         raise UploadUnknown(f"upload {state.id} has ended meanwhile", upload=state.id)
 
 
-def end_upload(upload_id: str) -> Operation[bool]:
+@operation
+def end_upload(upload_id: str) -> Steps[bool]:
     """Forget an upload; False when there was none."""
     rows = yield DELETE_UPLOAD, {"id": upload_id}
     return bool(rows)
 
 
-def expired_uploads(*, before: int, limit: int) -> Operation[list[str]]:
-    """Ids of uploads that nobody has touched since ``before``, the oldest first."""
+@operation
+def expired_uploads(*, before: int, limit: int) -> Steps[list[UploadState]]:
+    """Uploads that nobody has touched since ``before``, the oldest first."""
     rows = yield SELECT_EXPIRED, {"before": before, "limit": limit}
-    return [row[0] for row in rows]
+    return [_decode(upload_id, text).state for upload_id, text in rows]
 
 
-def upload_exists(upload_id: str) -> Operation[bool]:
+@operation
+def upload_exists(upload_id: str) -> Steps[bool]:
     """Whether an upload of that id is open in any repository."""
     rows = yield SELECT_UPLOAD_EXISTS, {"id": upload_id}
     return bool(rows)
@@ -84,10 +91,30 @@ def upload_exists(upload_id: str) -> Operation[bool]:
 
 def _encode(state: UploadState, algorithm: str) -> str:
     hashes = {name: saved.hex() for name, saved in state.hashes.items()}
-    return json.dumps({"offset": state.offset, "hashes": hashes, "algorithm": algorithm})
+    values = {"offset": state.offset, "hashes": hashes, "algorithm": algorithm, **_encode_parts(state)}
+    return json.dumps(values, separators=(",", ":"))
+
+
+def _encode_parts(state: UploadState) -> dict[str, Any]:
+    values = {
+        "session": state.session,
+        "parts": [[part.size, part.etag] for part in state.parts],
+        "tail": b64encode(state.tail).decode("ascii"),
+        "tail_location": state.tail_location,
+    }
+    return {name: value for name, value in values.items() if value}  # stores of files have none of it
 
 
 def _decode(upload_id: str, text: str) -> UploadFound:
     values: dict[str, Any] = json.loads(text)
     hashes = {name: bytes.fromhex(saved) for name, saved in values["hashes"].items()}
-    return UploadFound(UploadState(upload_id, values["offset"], hashes), values["algorithm"])
+    state = UploadState(
+        upload_id,
+        values["offset"],
+        hashes,
+        values.get("session", ""),
+        tuple(UploadPart(size, etag) for size, etag in values.get("parts", ())),
+        b64decode(values.get("tail", "")),
+        values.get("tail_location", ""),
+    )
+    return UploadFound(state, values["algorithm"])

@@ -19,7 +19,7 @@ from entrepot.errors import (
     RepositoryUnknown,
 )
 from entrepot.manifest import Manifest, TagCondition, parse_manifest
-from entrepot.metadata import blobs, listings, manifests
+from entrepot.metadata import audit, blobs, listings, manifests
 from entrepot.metadata.base import Metadata, Operation
 from entrepot.metadata.manifests import ReferrersPage
 from entrepot.metadata.statistics import Statistics, count_everything
@@ -34,6 +34,7 @@ V1, V2 = Tag.parse("v1"), Tag.parse("v2")
 CONTENT = b"some content"
 DIGEST = Digest.of(CONTENT)
 SHA512 = Digest.of(CONTENT, "sha512")
+ELSEWHERE = StoredBlob(DIGEST, len(CONTENT), "elsewhere")
 
 
 def stored(content: bytes) -> StoredBlob:
@@ -96,12 +97,33 @@ class ContentSuite:
         with pytest.raises(BlobUnknown):
             await metadata.read(blobs.find_blob(OTHER, DIGEST))
 
-    async def test_put_blob_again_moves_it_to_its_new_location(self, metadata: Metadata) -> None:
-        await put_content(metadata)
-        moved = StoredBlob(DIGEST, len(CONTENT), "elsewhere")
-        await metadata.write(blobs.put_blob(OTHER, DIGEST, moved, NOW))
-        assert (await metadata.read(blobs.find_blob(REPOSITORY, DIGEST))).stored == moved
+    async def test_put_blob_again_leaves_it_where_it_is(self, metadata: Metadata) -> None:
+        first = await metadata.write(blobs.put_blob(REPOSITORY, DIGEST, stored(CONTENT), NOW))
+        assert first == stored(CONTENT)
+        assert await metadata.write(blobs.put_blob(OTHER, DIGEST, ELSEWHERE, NOW)) == first
+        assert (await metadata.read(blobs.find_blob(OTHER, DIGEST))).stored == first
         assert (await metadata.read_much(count_everything())).blobs == 1
+
+    async def test_put_blob_that_is_quarantined_gives_it_a_new_location(self, metadata: Metadata) -> None:
+        await put_content(metadata)
+        await metadata.write(audit.mark_quarantined(stored(CONTENT)))
+        assert await metadata.write(blobs.put_blob(OTHER, DIGEST, ELSEWHERE, NOW)) == ELSEWHERE
+        assert (await metadata.read(blobs.find_blob(REPOSITORY, DIGEST))).stored == ELSEWHERE
+
+    async def test_move_blob_that_is_gone_gives_it_a_new_location(self, metadata: Metadata) -> None:
+        await put_content(metadata)
+        assert await metadata.write(blobs.move_blob(stored(CONTENT), ELSEWHERE)) == ELSEWHERE
+        assert (await metadata.read(blobs.find_blob(REPOSITORY, DIGEST))).stored == ELSEWHERE
+
+    async def test_move_blob_that_somebody_else_has_moved_leaves_it_there(self, metadata: Metadata) -> None:
+        await put_content(metadata)
+        await metadata.write(blobs.move_blob(stored(CONTENT), ELSEWHERE))
+        third = StoredBlob(DIGEST, len(CONTENT), "third")
+        assert await metadata.write(blobs.move_blob(stored(CONTENT), third)) == ELSEWHERE
+        assert (await metadata.read(blobs.find_blob(REPOSITORY, DIGEST))).stored == ELSEWHERE
+
+    async def test_move_blob_that_nobody_knows_is_none(self, metadata: Metadata) -> None:
+        assert await metadata.write(blobs.move_blob(stored(CONTENT), ELSEWHERE)) is None
 
     @pytest.mark.parametrize("source", [REPOSITORY, None], ids=["named", "any"])
     async def test_mount_blob_makes_it_visible(self, metadata: Metadata, source: RepositoryName | None) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -23,10 +24,10 @@ from entrepot.digest import Digest
 from entrepot.errors import BlobUnknown, PreconditionFailed, RepositoryUnknown, TooManyUploads, UploadUnknown
 from entrepot.manifest import TagCondition
 from entrepot.metadata import audit, blobs, leases, listings, manifests, uploads
-from entrepot.metadata.base import Metadata, Operation
+from entrepot.metadata.base import Metadata, Operation, Steps, operation
 from entrepot.metadata.statistics import Statistics, count_everything
 from entrepot.reference import Tag
-from entrepot.store.base import UploadState
+from entrepot.store.base import StoredBlob, UploadPart, UploadState
 from entrepot.testing.content_suite import (
     CONTENT,
     DIGEST,
@@ -47,13 +48,14 @@ ID = "7f4f1d0e-1111-4222-8333-444455556666"
 TAG = Tag.parse("latest")
 
 
-def failing(operation: Operation[None], error: Exception) -> Operation[None]:
+@operation
+def failing(first: Operation[Any], error: Exception) -> Steps[None]:
     """The operation, and then the error."""
-    yield from operation
+    yield from first
     raise error
 
 
-def put(content: bytes) -> Operation[None]:
+def put(content: bytes) -> Operation[StoredBlob]:
     """A blob with that content."""
     return blobs.put_blob(REPOSITORY, Digest.of(content), stored(content), NOW)
 
@@ -92,12 +94,13 @@ class MetadataSuite(ContentSuite):
         bad = [failing(put(b"bad %d" % number), ValueError(str(number))) for number in range(30)]
         mixed = [operation for pair in zip(good, bad, strict=True) for operation in pair]
         outcomes = await asyncio.gather(*map(metadata.write, mixed), return_exceptions=True)
-        assert outcomes[::2] == [None] * 30
+        assert outcomes[::2] == [stored(b"%d" % number) for number in range(30)]
         assert [str(outcome) for outcome in outcomes[1::2]] == [str(number) for number in range(30)]
         assert await blob_digests(metadata) == {Digest.of(b"%d" % number) for number in range(30)}
 
     async def test_write_whose_waiter_is_cancelled_is_done_whole_or_not_at_all(self, metadata: Metadata) -> None:
-        def both() -> Operation[None]:
+        @operation
+        def both() -> Steps[None]:
             yield from put(b"x")
             yield from put(b"y")
 
@@ -170,6 +173,13 @@ class MetadataSuite(ContentSuite):
         await metadata.write(uploads.save_upload(state, "sha256", NOW))
         assert (await metadata.read(uploads.find_upload(REPOSITORY, ID))).state == state
 
+    async def test_save_upload_keeps_what_an_object_store_needs(self, metadata: Metadata) -> None:
+        await _begin(metadata, ID)
+        parts = (UploadPart(8 * 2**20, '"e1"'), UploadPart(2**33, '"ä"'))
+        state = UploadState(ID, 2**33, {"sha256": b"x"}, "a/session?=", parts, bytes(range(256)), "sha256/ab/x")
+        await metadata.write(uploads.save_upload(state, "sha256", NOW))
+        assert (await metadata.read(uploads.find_upload(REPOSITORY, ID))).state == state
+
     async def test_find_upload_of_another_repository_is_unknown(self, metadata: Metadata) -> None:
         await _begin(metadata, ID)
         with pytest.raises(UploadUnknown):
@@ -193,8 +203,9 @@ class MetadataSuite(ContentSuite):
         for number, age in enumerate([10, 30, 20, 0]):
             await _begin(metadata, f"upload-{number}", now=NOW - age)
         expired = uploads.expired_uploads(before=NOW - 5, limit=10)
-        assert await metadata.read(expired) == ["upload-1", "upload-2", "upload-0"]
-        assert await metadata.read(uploads.expired_uploads(before=NOW - 5, limit=1)) == ["upload-1"]
+        states = [UploadState.empty(f"upload-{number}", "sha256") for number in (1, 2, 0)]
+        assert await metadata.read(expired) == states
+        assert await metadata.read(uploads.expired_uploads(before=NOW - 5, limit=1)) == states[:1]
 
     # leases
 
@@ -220,6 +231,13 @@ class MetadataSuite(ContentSuite):
         assert not await metadata.read(leases.is_lease_free("job", "b", now=101))
         await metadata.write(leases.give_up_lease("job", "a"))
         assert await metadata.read(leases.is_lease_free("job", "b", now=101))
+
+    async def test_drop_lease_leaves_nothing_of_it(self, metadata: Metadata) -> None:
+        await _take(metadata, "a", now=100)
+        await metadata.write(leases.drop_lease("job", "b"))
+        assert await _take(metadata, "b", now=101) is None
+        await metadata.write(leases.drop_lease("job", "a"))
+        assert await _take(metadata, "b", now=101) == 1
 
     async def test_take_lease_by_many_goes_to_one(self, metadata: Metadata) -> None:
         outcomes = await asyncio.gather(*(_take(metadata, str(number), now=0) for number in range(20)))

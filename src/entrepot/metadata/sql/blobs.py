@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, func, select
 
 from entrepot.metadata.schema import blobs, edges, links, manifests, repositories
 from entrepot.metadata.sql.statements import upsert
@@ -32,9 +32,21 @@ _insert_blob = upsert(blobs).values(
     digest=bindparam("digest"), size=bindparam("size"), location=bindparam("location"), created_at=bindparam("now")
 )
 
+# Bytes that are there already stay in force, so that nobody who reads them is disturbed.
 INSERT_BLOB = _insert_blob.on_conflict_do_update(
-    index_elements=["digest"], set_={"location": _insert_blob.excluded.location}
-).returning(blobs.c.id)
+    index_elements=["digest"], set_={"location": func.coalesce(blobs.c.location, _insert_blob.excluded.location)}
+).returning(*_BLOB)
+
+SELECT_BLOB = select(*_BLOB).where(blobs.c.digest == bindparam("digest"), blobs.c.location.is_not(None))
+
+MOVE_BLOB = (
+    sa.update(blobs)
+    .where(
+        blobs.c.digest == bindparam("moved"),
+        (blobs.c.location == bindparam("was_at")) | blobs.c.location.is_(None),
+    )
+    .values(location=bindparam("is_at"))
+)
 
 INSERT_LINK = (
     upsert(links)

@@ -11,16 +11,25 @@ from entrepot.metadata.sql.statements import upsert
 SELECT_LEASE = select(leases.c.holder, leases.c.fence, leases.c.expires_at).where(leases.c.name == bindparam("name"))
 
 _insert = upsert(leases).values(
-    name=bindparam("name"), holder=bindparam("holder"), fence=bindparam("fence"), expires_at=bindparam("expires_at")
+    name=bindparam("name"), holder=bindparam("holder"), fence=1, expires_at=bindparam("expires_at")
 )
 
-PUT_LEASE = _insert.on_conflict_do_update(
+_is_held = leases.c.holder == _insert.excluded.holder
+
+TAKE_LEASE = _insert.on_conflict_do_update(
     index_elements=["name"],
-    set_={name: _insert.excluded[name] for name in ("holder", "fence", "expires_at")},
-)
+    set_={
+        "holder": _insert.excluded.holder,
+        "fence": leases.c.fence + sa.case((_is_held, 0), else_=1),
+        "expires_at": _insert.excluded.expires_at,
+    },
+    where=_is_held | (leases.c.expires_at <= bindparam("now")),
+).returning(leases.c.fence)
 
 END_LEASE = (
     sa.update(leases)
     .where(leases.c.name == bindparam("lease"), leases.c.holder == bindparam("current"))
     .values(expires_at=0)
 )
+
+DELETE_LEASE = sa.delete(leases).where(leases.c.name == bindparam("name"), leases.c.holder == bindparam("holder"))

@@ -27,7 +27,7 @@ UPDATE_UPLOAD = (
 DELETE_UPLOAD = sa.delete(uploads).where(uploads.c.id == bindparam("id")).returning(uploads.c.id)
 
 SELECT_EXPIRED = (
-    select(uploads.c.id)
+    select(uploads.c.id, uploads.c.state)
     .where(uploads.c.updated_at < bindparam("before"))
     .order_by(uploads.c.updated_at)
     .limit(bindparam("limit"))
