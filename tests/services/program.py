@@ -69,7 +69,9 @@ class Program:
                 group=self._user,
                 start_new_session=True,  # a Ctrl-C in the terminal is for us; we stop it then
             )
-        deadline = time.monotonic() + START_SECONDS
+        self._await(is_ready, time.monotonic() + START_SECONDS)
+
+    def _await(self, is_ready: Callable[[], bool], deadline: float) -> None:
         while not is_ready():
             if not self.is_running or time.monotonic() > deadline:
                 self.kill()

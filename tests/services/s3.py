@@ -98,7 +98,7 @@ class S3Places:
         return S3Place(server.endpoint, server.access_key, server.secret_key, bucket, prefix="registry")
 
 
-def client(place: S3Place) -> Any:
+def client(place: S3Place, *, attempts: int = 5) -> Any:
     """A plain client, to look at what is stored and to damage it."""
     return botocore.session.Session().create_client(
         "s3",
@@ -111,6 +111,7 @@ def client(place: S3Place) -> Any:
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
             proxies={},
+            retries={"total_max_attempts": attempts},
         ),
     )
 
