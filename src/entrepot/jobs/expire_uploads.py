@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import structlog
 
+from entrepot.errors import UploadBusy, UploadUnknown
 from entrepot.jobs.runner import Keep
 from entrepot.metadata import uploads
 from entrepot.metadata.base import Metadata
-from entrepot.store.base import BlobStore
+from entrepot.store.base import BlobStore, UploadState
 
 log = structlog.get_logger()
 
@@ -34,18 +35,32 @@ class ExpireUploads:
         before = self.now() - self.after_seconds
         while True:
             await keep()
-            ids = await self.metadata.read(uploads.expired_uploads(before=before, limit=_AT_ONCE))
-            removed = [upload_id for upload_id in ids if await self.store.discard_upload(upload_id)]
-            for upload_id in removed:
-                await self.metadata.write(uploads.end_upload(upload_id), durable=False)
+            states = await self.metadata.read(uploads.expired_uploads(before=before, limit=_AT_ONCE))
+            removed = [state.id for state in states if await self._remove(state)]
             if removed:
                 log.info("removed expired uploads", count=len(removed))
             if len(removed) < _AT_ONCE:
                 return
 
+    async def _remove(self, state: UploadState) -> bool:
+        try:
+            upload = await self.store.resume_upload(state, wait=False)
+        except UploadBusy:
+            return False
+        except UploadUnknown:
+            return await self.metadata.write(uploads.end_upload(state.id), durable=False)
+        try:
+            # the row first: whoever ends it decides what becomes of the bytes
+            ended = await self.metadata.write(uploads.end_upload(state.id), durable=False)
+            if ended:
+                await upload.cancel()
+            return ended
+        finally:
+            await upload.close()
+
     async def _remove_unknown(self, keep: Keep) -> None:
         # what a killed process left of a push in one request, which has no row
-        async for upload_id in self.store.walk_uploads():
+        async for state in self.store.walk_uploads():
             await keep()
-            if not await self.metadata.read(uploads.upload_exists(upload_id)):
-                await self.store.discard_upload(upload_id)
+            if not await self.metadata.read(uploads.upload_exists(state.id)):
+                await self.store.discard_upload(state)

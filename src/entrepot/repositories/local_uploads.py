@@ -7,21 +7,23 @@ locks the bytes first and reads the row then, so that nobody works from a row th
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from entrepot.digest import Digest
 from entrepot.errors import (
     ClientGone,
+    Corrupt,
     DigestInvalid,
     RequestTimeout,
     SizeInvalid,
-    UploadBusy,
+    Unavailable,
     UploadRangeInvalid,
     UploadTooLarge,
     UploadUnknown,
 )
 from entrepot.metadata import blobs, uploads
-from entrepot.metadata.base import Metadata, Operation
+from entrepot.metadata.base import Metadata, Steps, operation
 from entrepot.metadata.uploads import UploadFound
 from entrepot.reference import RepositoryName
 from entrepot.repositories.base import Chunk
@@ -67,8 +69,9 @@ class LocalUploads:
             await self._write(found, upload, chunk)
             async with self.store.guard():
                 stored = await upload.commit(digest)
-                await self.metadata.write(self._record(digest, stored, upload_id))
-            return stored
+                in_force = await self.metadata.write(self._record(digest, stored, upload_id))
+            await upload.recorded()
+            return await self._keep_one(in_force, stored)
         except DigestInvalid:
             await self.metadata.write(uploads.end_upload(upload_id))
             raise
@@ -82,30 +85,47 @@ class LocalUploads:
             await upload.write(self._limited(upload, chunk))
             async with self.store.guard():
                 stored = await upload.commit(digest)
-                await self.metadata.write(blobs.put_blob(self.name, digest, stored, self.now()))
-            return stored
+                in_force = await self.metadata.write(blobs.put_blob(self.name, digest, stored, self.now()))
+            return await self._keep_one(in_force, stored)
         except BaseException:
             await upload.cancel()
             raise
 
+    async def _keep_one(self, in_force: StoredBlob, written: StoredBlob) -> StoredBlob:
+        """Of the same bytes at two places: those that are recorded, or if they are gone those just written."""
+        if in_force.location == written.location:
+            return written
+        if not await self._is_there(in_force):
+            moved = await self.metadata.write(blobs.move_blob(in_force, written))
+            in_force = moved or in_force
+        if in_force.location != written.location:
+            with suppress(Corrupt, Unavailable):  # then they are bytes that nobody names
+                await self.store.delete(written.location)
+        return in_force
+
+    async def _is_there(self, stored: StoredBlob) -> bool:
+        try:
+            return await self.store.stat(stored.location) == stored.size
+        except Corrupt:
+            return False
+
     async def cancel(self, upload_id: str) -> None:
-        found = await self._find(upload_id)
-        if not await self.store.discard_upload(upload_id):
-            raise UploadBusy(
-                f"upload {upload_id} is being written right now",
-                offset=found.state.offset,
-                upload=upload_id,
-            )
-        if not await self.metadata.write(uploads.end_upload(upload_id)):
-            raise _ended(self.name, upload_id)
+        _, upload = await self._take(upload_id, wait=False)
+        try:
+            # the row first: whoever ends it decides what becomes of the bytes
+            if not await self.metadata.write(uploads.end_upload(upload_id)):
+                raise _ended(self.name, upload_id)
+            await upload.cancel()
+        finally:
+            await upload.close()
 
     async def _find(self, upload_id: str) -> UploadFound:
         return await self.metadata.read(uploads.find_upload(self.name, upload_id))
 
-    async def _take(self, upload_id: str) -> tuple[UploadFound, Upload]:
+    async def _take(self, upload_id: str, *, wait: bool = True) -> tuple[UploadFound, Upload]:
         found = await self._find(upload_id)
         while True:
-            upload = await self._resume(found)
+            upload = await self._resume(found, wait=wait)
             current = await self._find_again(upload_id, upload)
             if current.state == found.state:
                 if upload is None:  # closed a moment ago, or by a process that died before it could say so
@@ -115,9 +135,9 @@ class LocalUploads:
                 await upload.close()
             found = current
 
-    async def _resume(self, found: UploadFound) -> Upload | None:
+    async def _resume(self, found: UploadFound, *, wait: bool) -> Upload | None:
         try:
-            return await self.store.resume_upload(found.state)
+            return await self.store.resume_upload(found.state, wait=wait)
         except UploadUnknown:
             return None
 
@@ -125,8 +145,9 @@ class LocalUploads:
         try:
             return await self._find(upload_id)
         except UploadUnknown:
-            if upload is not None:
-                await upload.cancel()
+            if upload is not None:  # its state may name what is a blob by now: nothing of that may go
+                await upload.close()
+                await self.store.discard_upload(UploadState(upload_id))
             raise
         except BaseException:
             if upload is not None:
@@ -164,11 +185,13 @@ class LocalUploads:
     async def _save(self, found: UploadFound, upload: Upload) -> None:
         state = await upload.save()
         await self.metadata.write(uploads.save_upload(state, found.algorithm, self.now()))
+        await upload.recorded()
 
-    def _record(self, digest: Digest, stored: StoredBlob, upload_id: str) -> Operation[None]:
+    @operation
+    def _record(self, digest: Digest, stored: StoredBlob, upload_id: str) -> Steps[StoredBlob]:
         if not (yield from uploads.end_upload(upload_id)):  # of several that end an upload, one does
             raise _ended(self.name, upload_id)
-        yield from blobs.put_blob(self.name, digest, stored, self.now())
+        return (yield from blobs.put_blob(self.name, digest, stored, self.now()))
 
 
 def _require_start(state: UploadState, chunk: Chunk) -> None:

@@ -26,16 +26,30 @@ class StoredBlob:
 
 
 @dataclass(frozen=True, slots=True)
+class UploadPart:
+    """A part of an upload that an object store holds: its bytes, and the ETag it was answered with."""
+
+    size: int
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
 class UploadState:
     """All that is needed to go on with an upload elsewhere; plain data.
 
     ``hashes`` maps an algorithm to the saved state of its running hash; an empty state means that the kept
-    bytes have to be hashed again.
+    bytes have to be hashed again. The rest is for object stores: ``session`` names the multipart upload, ``parts``
+    are those it has, in order from the first, and what comes behind them is a remainder too small for a part:
+    ``tail``, or the bytes at ``tail_location`` when it is too large to be kept in here.
     """
 
     id: str
     offset: int = 0
     hashes: dict[str, bytes] = field(default_factory=dict)
+    session: str = ""
+    parts: tuple[UploadPart, ...] = ()
+    tail: bytes = b""
+    tail_location: str = ""
 
     @classmethod
     def empty(cls, upload_id: str, algorithm: str) -> UploadState:
@@ -44,6 +58,23 @@ class UploadState:
 
 
 Checkpoint = Callable[[UploadState], Awaitable[None]]
+
+
+class Claims(Protocol):
+    """Names that one writer at a time may hold, over all processes; a claim that is not renewed ends by itself."""
+
+    @property
+    def seconds(self) -> float:
+        """How long a claim lasts. Renew it several times as often."""
+
+    async def take(self, name: str) -> str | None:
+        """A token that proves the claim; None while another holds the name."""
+
+    async def renew(self, name: str, token: str) -> bool:
+        """Prolong it; False when it had ended and another has taken the name."""
+
+    async def drop(self, name: str, token: str) -> None:
+        """Let the name go, if it is still held with that token."""
 
 
 class Upload(Protocol):
@@ -67,12 +98,16 @@ class Upload(Protocol):
     async def save(self) -> UploadState:
         """Make everything written so far durable and return the state to resume from."""
 
+    async def recorded(self) -> None:
+        """Told that what ``save`` or ``commit`` has returned last is recorded: earlier states are needed no more."""
+
     async def commit(self, digest: Digest) -> StoredBlob:
         """Make the bytes durable and give them a location, if their digest is ``digest``.
 
         Raises DigestInvalid when the digest is another one; then nothing is kept. After any other error the
-        upload can be resumed from its last saved state. Committing bytes that are already there replaces
-        them by the ones just verified.
+        upload can be resumed from its last saved state, even when the commit was done and only its answer was lost.
+        Committing bytes that are already there replaces them by the ones just verified, or puts these beside them
+        under another location.
         """
 
     async def cancel(self) -> None:
@@ -138,12 +173,13 @@ class BlobStore(Protocol):
     async def begin_upload(self, *, algorithm: str = CANONICAL) -> Upload:
         """A new, empty upload, hashed with ``algorithm``, and sha256 in any case, while it arrives."""
 
-    async def resume_upload(self, state: UploadState) -> Upload:
+    async def resume_upload(self, state: UploadState, *, wait: bool = True) -> Upload:
         """Go on where ``state`` was saved. What was written after that is dropped by the first ``write``,
         ``save`` or ``commit``, and not before, so that a state that turns out to be old does no harm.
 
-        May wait a little for another writer to let go, then raises UploadBusy. Raises UploadUnknown when the
-        bytes are gone; a state without bytes can be resumed even then.
+        May ``wait`` a little for another writer to let go, then raises UploadBusy. Raises UploadUnknown when the
+        bytes are gone, though some stores see that only when they need them; a state without bytes, or with all
+        of them in itself, can be resumed even then.
         """
 
     def open(
@@ -170,21 +206,31 @@ class BlobStore(Protocol):
     async def delete(self, location: str) -> None:
         """Remove the bytes for good. Raises Corrupt when nothing is there."""
 
+    async def redirect_url(self, blob: StoredBlob) -> str | None:
+        """Where a client may fetch the bytes himself for a while; None when they are to be had from here only."""
+
     def walk(self) -> AsyncIterator[StoredBlob]:
-        """Everything that was committed, whether or not anybody still names it."""
+        """Everything that was committed, whether or not anybody still names it.
 
-    def walk_uploads(self) -> AsyncIterator[str]:
-        """The ids of the uploads that hold bytes."""
+        Bytes of an upload that is going on may be among them, if the store keeps them under their digest.
+        """
 
-    async def discard_upload(self, upload_id: str) -> bool:
-        """Remove an upload's bytes unless a writer holds it; False when one does."""
+    def walk_uploads(self) -> AsyncIterator[UploadState]:
+        """The uploads that hold bytes: what ``discard_upload`` needs of each; one may come several times."""
+
+    async def discard_upload(self, state: UploadState) -> bool:
+        """Remove the bytes of an upload that nobody records any more, unless a writer holds it; False when one does.
+
+        What has been committed stays.
+        """
 
     def guard(self, *, alone: bool = False) -> AbstractAsyncContextManager[None]:
         """Held from before a commit until the metadata names the bytes, by any number of processes at once.
 
         Whoever deletes bytes that nobody names takes it ``alone``, so that no commit is between the two; he waits
         until those that hold it have let go, and they that come after him wait for him. Who holds it must not
-        take it once more.
+        take it once more. A store that never uses a location twice needs none: a deletion there cannot hit the
+        bytes of a later commit.
         """
 
     async def check(self) -> None:

@@ -59,8 +59,8 @@ class CachedBlobStore:
     async def begin_upload(self, *, algorithm: str = CANONICAL) -> Upload:
         return await self._store.begin_upload(algorithm=algorithm)
 
-    async def resume_upload(self, state: UploadState) -> Upload:
-        return await self._store.resume_upload(state)
+    async def resume_upload(self, state: UploadState, *, wait: bool = True) -> Upload:
+        return await self._store.resume_upload(state, wait=wait)
 
     async def stat(self, location: str) -> int:
         return await self._store.stat(location)
@@ -79,11 +79,14 @@ class CachedBlobStore:
     def walk(self) -> AsyncIterator[StoredBlob]:
         return self._store.walk()
 
-    def walk_uploads(self) -> AsyncIterator[str]:
+    async def redirect_url(self, blob: StoredBlob) -> str | None:
+        return await self._store.redirect_url(blob)
+
+    def walk_uploads(self) -> AsyncIterator[UploadState]:
         return self._store.walk_uploads()
 
-    async def discard_upload(self, upload_id: str) -> bool:
-        return await self._store.discard_upload(upload_id)
+    async def discard_upload(self, state: UploadState) -> bool:
+        return await self._store.discard_upload(state)
 
     def guard(self, *, alone: bool = False) -> AbstractAsyncContextManager[None]:
         return self._store.guard(alone=alone)

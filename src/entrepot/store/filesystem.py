@@ -52,9 +52,9 @@ class FilesystemBlobStore:
         hashes = {name: hashing.begin(name) for name in {CANONICAL, algorithm}}
         return FilesystemUpload(self._folder, self._threads, str(uuid.uuid4()), hashes)
 
-    async def resume_upload(self, state: UploadState) -> FilesystemUpload:
+    async def resume_upload(self, state: UploadState, *, wait: bool = True) -> FilesystemUpload:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._lock_wait_seconds
+        deadline = loop.time() + (self._lock_wait_seconds if wait else 0)
         while (held := await self._threads.run(self._folder.resume_upload, state, undo=_let_go)) is None:
             if loop.time() >= deadline:
                 raise UploadBusy(
@@ -111,12 +111,15 @@ class FilesystemBlobStore:
             for blob in await self._threads.run(self._folder.blobs_in, folder):
                 yield blob
 
-    async def walk_uploads(self) -> AsyncIterator[str]:
-        for upload_id in await self._threads.run(self._folder.upload_ids):
-            yield upload_id
+    async def redirect_url(self, blob: StoredBlob) -> str | None:  # noqa: ARG002 (all of them are to be had from here)
+        return None
 
-    async def discard_upload(self, upload_id: str) -> bool:
-        return await self._threads.run(self._folder.discard_upload, upload_id)
+    async def walk_uploads(self) -> AsyncIterator[UploadState]:
+        for upload_id in await self._threads.run(self._folder.upload_ids):
+            yield UploadState(upload_id)
+
+    async def discard_upload(self, state: UploadState) -> bool:
+        return await self._threads.run(self._folder.discard_upload, state.id)
 
     def open_partial(self, digest: Digest, size: int) -> AbstractAsyncContextManager[FilesystemPartial]:
         return self._partials.open(digest, size)
@@ -240,6 +243,9 @@ class FilesystemUpload:
         self._folder.disk.sync(self._fd)
         self._safe = self._written
         return self._fd
+
+    async def recorded(self) -> None:
+        return None
 
     async def commit(self, digest: Digest) -> StoredBlob:
         try:

@@ -31,7 +31,7 @@ class MemoryBlobStore:
         upload_id = str(uuid.uuid4())
         return MemoryUpload(self, upload_id, 0, {CANONICAL, algorithm})
 
-    async def resume_upload(self, state: UploadState) -> MemoryUpload:
+    async def resume_upload(self, state: UploadState, *, wait: bool = True) -> MemoryUpload:  # noqa: ARG002 (never waits)
         if state.id in self.writers:
             raise UploadBusy(f"upload {state.id} is being written", offset=state.offset, upload=state.id)
         if len(self.uploads.get(state.id, b"")) < state.offset:
@@ -67,14 +67,17 @@ class MemoryBlobStore:
         for location, content in sorted(self.blobs.items()):
             yield StoredBlob(Digest.parse(location), len(content), location)
 
-    async def walk_uploads(self) -> AsyncIterator[str]:
-        for upload_id in sorted(self.uploads):
-            yield upload_id
+    async def redirect_url(self, blob: StoredBlob) -> str | None:  # noqa: ARG002 (all of them are to be had from here)
+        return None
 
-    async def discard_upload(self, upload_id: str) -> bool:
-        if upload_id in self.writers:
+    async def walk_uploads(self) -> AsyncIterator[UploadState]:
+        for upload_id, content in sorted(self.uploads.items()):
+            yield UploadState(upload_id, len(content))
+
+    async def discard_upload(self, state: UploadState) -> bool:
+        if state.id in self.writers:
             return False
-        self.uploads.pop(upload_id, None)
+        self.uploads.pop(state.id, None)
         return True
 
     @asynccontextmanager
@@ -148,10 +151,13 @@ class MemoryUpload:
         self._kept()
         return UploadState(self.id, self.size, dict.fromkeys(self._algorithms, b""))
 
+    async def recorded(self) -> None:
+        return None
+
     async def commit(self, digest: Digest) -> StoredBlob:
         content = bytes(self._kept())
         await self.close()
-        await self._store.discard_upload(self.id)
+        self._store.uploads.pop(self.id, None)
         actual = Digest.of(content, digest.algorithm)
         require_match(digest, actual, len(content))
         canonical = Digest.of(content)
@@ -160,7 +166,7 @@ class MemoryUpload:
 
     async def cancel(self) -> None:
         await self.close()
-        await self._store.discard_upload(self.id)
+        self._store.uploads.pop(self.id, None)
 
     async def close(self) -> None:
         self._store.writers.discard(self.id)

@@ -174,7 +174,7 @@ class PersistentBlobStoreSuite(BlobStoreSuite):
         state = await upload.save()
         with pytest.raises(UploadBusy):
             await second_store.resume_upload(state)
-        assert not await second_store.discard_upload(upload.id)
+        assert not await second_store.discard_upload(state)
         await upload.cancel()
         await require_empty(second_store)
 
