@@ -9,22 +9,26 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import TypeVar
 
 from entrepot.digest import CANONICAL, Digest, require_match
 from entrepot.errors import ManifestTooLarge
 from entrepot.manifest import Manifest, ManifestHead, StoredManifest, TagCondition, parse_manifest
 from entrepot.metadata import blobs, listings, manifests
-from entrepot.metadata.base import Metadata
+from entrepot.metadata.base import Metadata, Operation
 from entrepot.reference import RepositoryName, Tag
 from entrepot.repositories.base import Chunk, Fetch, Page, PushedManifest
 from entrepot.repositories.local_blob import LocalBlob
 from entrepot.repositories.local_fetch import LocalFetches
 from entrepot.repositories.local_uploads import LocalUploads, Now
+from entrepot.repositories.recent import RecentReads
 from entrepot.store.base import BlobStore, PartialStore
 
 REFERRERS_PER_PAGE = 1000
 REFERRERS_BYTES_PER_PAGE = 3 * 1024 * 1024  # an index of more than 4 MiB would be refused by clients
 _PARSE_IN_THREAD = 128 * 1024
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +52,21 @@ class Rules:
 class LocalRepository:
     """A Repository over a BlobStore and Metadata. Cheap to make: one is made for each request."""
 
-    def __init__(self, name: RepositoryName, store: BlobStore, metadata: Metadata, rules: Rules, now: Now) -> None:
+    def __init__(
+        self,
+        name: RepositoryName,
+        store: BlobStore,
+        metadata: Metadata,
+        rules: Rules,
+        now: Now,
+        recent: RecentReads | None = None,
+    ) -> None:
         self.name = name
         self._store = store
         self._metadata = metadata
         self._rules = rules
         self._now = now
+        self._recent = recent
 
     @property
     def _uploads(self) -> LocalUploads:
@@ -68,8 +81,22 @@ class LocalRepository:
         )
 
     async def find_blob(self, digest: Digest) -> LocalBlob:
-        found = await self._metadata.read(blobs.find_blob(self.name, digest))
+        find = blobs.find_blob(self.name, digest)
+        found = await self._read("blob", digest, find)
         return LocalBlob(digest, found.stored, self._store)
+
+    async def _read(
+        self, kind: str, digest: Digest, operation: Operation[T], *, size: Callable[[T], int] = lambda _: 0
+    ) -> T:
+        """A read by digest, which an outage of the database need not hold up."""
+        if self._recent is None:
+            return await self._metadata.read(operation)
+        return await self._recent.read((kind, self.name, digest), operation, size=size)
+
+    def _forget(self, digest: Digest) -> None:
+        if self._recent is not None:
+            for kind in ("blob", "manifest", "head"):
+                self._recent.forget((kind, self.name, digest))
 
     async def put_blob(self, digest: Digest, chunk: Chunk) -> LocalBlob:
         return LocalBlob(digest, await self._uploads.put(digest, chunk), self._store)
@@ -88,6 +115,7 @@ class LocalRepository:
     async def delete_blob(self, digest: Digest) -> None:
         protect = self._rules.protect_used_blobs
         await self._metadata.write(blobs.unlink_blob(self.name, digest, protect_used=protect))
+        self._forget(digest)
 
     async def begin_upload(self, algorithm: str = CANONICAL) -> str:
         return await self._uploads.begin(algorithm)
@@ -105,10 +133,16 @@ class LocalRepository:
         await self._uploads.cancel(upload_id)
 
     async def get_manifest(self, reference: Tag | Digest) -> StoredManifest:
-        return await self._metadata.read(manifests.find_manifest(self.name, reference))
+        find = manifests.find_manifest(self.name, reference)
+        if not isinstance(reference, Digest):
+            return await self._metadata.read(find)
+        return await self._read("manifest", reference, find, size=lambda found: len(found.content))
 
     async def head_manifest(self, reference: Tag | Digest) -> ManifestHead:
-        return await self._metadata.read(manifests.find_manifest_head(self.name, reference))
+        find = manifests.find_manifest_head(self.name, reference)
+        if not isinstance(reference, Digest):
+            return await self._metadata.read(find)
+        return await self._read("head", reference, find)
 
     async def put_manifest(
         self,
@@ -162,6 +196,7 @@ class LocalRepository:
     async def delete_manifest(self, reference: Tag | Digest) -> None:
         if isinstance(reference, Digest):
             await self._metadata.write(manifests.delete_manifest(self.name, reference))
+            self._forget(reference)
         else:
             await self._metadata.write(manifests.delete_tag(self.name, reference))
 
@@ -191,9 +226,10 @@ class LocalRegistry:
     metadata: Metadata
     rules: Rules = field(default_factory=Rules)
     clock: Callable[[], float] = time.time
+    recent: RecentReads | None = None  # for metadata that may be out of reach
 
     def repository(self, name: RepositoryName) -> LocalRepository:
-        return LocalRepository(name, self.store, self.metadata, self.rules, self.now)
+        return LocalRepository(name, self.store, self.metadata, self.rules, self.now, self.recent)
 
     def now(self) -> int:
         """Seconds since 1970."""

@@ -27,6 +27,10 @@ async def get_blob(call: Call) -> Response:
     request = call.request
     if (header := request.header(b"if-none-match")) is not None and etag_matches(header, blob.digest):
         return Response(304, _validators(blob))
+    if call.options.direct_address is not None and request.method == "GET":
+        address = await call.options.direct_address(blob)
+        if address is not None:
+            return _elsewhere(blob, address)
     ranges = request.header(b"range")
     if ranges is not None and request.method == "GET" and _range_applies(call, blob):
         spans = parse_range(ranges, blob.size)
@@ -36,6 +40,18 @@ async def get_blob(call: Call) -> Response:
     if request.method == "HEAD":
         return Response(200, headers)
     return await _with_content(Response(200, headers), blob, (0, blob.size))
+
+
+def _elsewhere(blob: Blob, address: str) -> Response:
+    # the address is good for a while only, so nobody may remember it; ranges are asked for again there
+    headers = [
+        (b"location", address.encode()),
+        (b"docker-content-digest", blob.digest.encode()),
+        (b"cache-control", b"no-store"),
+        NO_CONTENT,
+        API_VERSION,
+    ]
+    return Response(307, headers)
 
 
 async def _with_content(response: Response, blob: Blob, span: Span) -> Response:

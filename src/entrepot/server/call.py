@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 from entrepot.reference import RepositoryName
-from entrepot.repositories.base import Registry, Repository
+from entrepot.repositories.base import Blob, Registry, Repository
 from entrepot.server.http import Header, Request, Response
 from entrepot.wire.routes import Match
 
 API_VERSION: Header = (b"docker-distribution-api-version", b"registry/2.0")
 NO_CONTENT: Header = (b"content-length", b"0")
 JSON: Header = (b"content-type", b"application/json")
+
+
+DirectAddress = Callable[[Blob], Awaitable[str | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,7 @@ class Options:
     absolute_urls: bool = False
     trust_forwarded: bool = False
     idle_seconds: float = 60.0
+    direct_address: DirectAddress | None = None  # where clients may fetch a blob themselves, if anywhere
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,8 +40,8 @@ class Health:
         return _text("ok\n")
 
     async def ready(self, _: Request) -> Response:
-        checks = {"database": self.metadata.check, "store": self.store.check}
-        problems = {name: problem for name, check in checks.items() if (problem := await _problem(check))}
+        found = await asyncio.gather(_problem(self.metadata.check), _problem(self.store.check))
+        problems = {name: problem for name, problem in zip(("database", "store"), found, strict=True) if problem}
         if not problems:
             return json_response({"status": "ready"})
         return json_response({"status": "not ready", "problems": problems}, status=503)
