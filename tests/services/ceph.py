@@ -88,6 +88,10 @@ class CephServer:
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def pids(self) -> list[int]:
+        return [program.pid for program in (self.gateway, self._disk, self._monitor)]
+
     def start(self) -> None:
         """Return when it answers, after about six seconds the first time."""
         is_new = not self._folder.exists()

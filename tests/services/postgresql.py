@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from entrepot.testing.server import free_port
@@ -31,7 +32,8 @@ _SETTINGS = {
 class PostgresqlServer:
     """``folder`` is made. The user of ``url`` may make databases and is no superuser."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, settings: Mapping[str, str] | None = None) -> None:
+        """``settings`` win over those that make tests fast."""
         newest = sorted(Path("/usr/lib/postgresql").glob("[0-9]*/bin"), key=lambda path: int(path.parent.name))
         self._bin = newest[-1:]
         self._user = _SUPERUSER if os.geteuid() == 0 else None  # PostgreSQL refuses to be run by root
@@ -41,7 +43,9 @@ class PostgresqlServer:
         self._numbers = itertools.count()
         command = [find_program("postgres", *self._bin), "-D", str(self._data), "-k", str(folder)]
         command += ["-h", "127.0.0.1", "-p", str(self.port)]
-        command += [word for name, value in _SETTINGS.items() for word in ("-c", f"{name}={value}")]
+        command += [
+            word for name, value in {**_SETTINGS, **(settings or {})}.items() for word in ("-c", f"{name}={value}")
+        ]
         # SIGINT: tell the clients, roll back, end; SIGTERM would wait for them to go
         self.program = Program(command, log=folder / "log", user=self._user, stop_signal=signal.SIGINT)
 
@@ -70,6 +74,11 @@ class PostgresqlServer:
 
     def resume(self) -> None:
         self.program.resume()
+
+    @property
+    def socket_folder(self) -> Path:
+        """Where the superuser gets in without a password."""
+        return self._folder
 
     @property
     def log_text(self) -> str:
