@@ -28,7 +28,7 @@ def main(folder: Path) -> None:
         for server in (postgresql, ceph):
             running.callback(server.stop)
             server.start()
-        print(json.dumps(_description(postgresql, ceph)), flush=True)  # noqa: T201
+        print(json.dumps(_description(postgresql, ceph)), flush=True)
         sys.stdin.read()
 
 
