@@ -5,45 +5,29 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 
+from entrepot.backends import Backends, Durability, is_shared, open_backends, prepare, with_cache
 from entrepot.config import Settings, check_exposure
-from entrepot.errors import Unavailable
 from entrepot.jobs.check import Check, Report
 from entrepot.jobs.expire_uploads import ExpireUploads
 from entrepot.jobs.runner import Job, JobRunner
-from entrepot.metadata import sqlite
-from entrepot.metadata.migrate import upgrade_sqlite
-from entrepot.metadata.sqlite import Commit, SqliteMetadata
+from entrepot.metadata.base import Metadata
+from entrepot.repositories.base import Blob
 from entrepot.repositories.local import LocalRegistry, Rules
+from entrepot.repositories.local_blob import LocalBlob
+from entrepot.repositories.recent import RecentReads
 from entrepot.server import logs, process
 from entrepot.server.app import RegistryApp
-from entrepot.server.call import Options
+from entrepot.server.call import DirectAddress, Options
 from entrepot.server.connections import Connections
 from entrepot.server.health import Health
 from entrepot.server.logs import AccessLog
 from entrepot.server.metrics import Metrics
 from entrepot.store.base import BlobStore
-from entrepot.store.cached import CachedBlobStore
-from entrepot.store.disk import Disk
-from entrepot.store.filesystem import FilesystemBlobStore
-from entrepot.store.folder import make_root
 
 _LAST_REQUESTS_SECONDS = 5.0
 _STARTING_SECONDS = 0.1  # Granian begins to serve when the lifespan has begun, and tells nobody
-
-
-@dataclass(frozen=True, slots=True)
-class Durability:
-    """The calls that make things durable; fault injectors put their own in."""
-
-    disk: Disk
-    commit: Commit
-
-    @classmethod
-    def real(cls) -> Durability:
-        return cls(Disk(), sqlite.commit)
 
 
 def serve(settings: Settings, durability: Durability | None = None) -> None:
@@ -53,33 +37,22 @@ def serve(settings: Settings, durability: Durability | None = None) -> None:
     process.run(settings, partial(create_app, settings, durability))
 
 
-def prepare(settings: Settings) -> None:
-    """Create the folders, and bring the database to this version. Raises Unavailable."""
-    try:
-        make_root(settings.store_path, Disk())
-        make_root(settings.database_path.parent, Disk())
-        upgrade_sqlite(settings.database_path)
-    except OSError as error:
-        raise Unavailable(f"cannot write to {error.filename or settings.root}: {error.strerror}") from error
-
-
 def create_app(settings: Settings, durability: Durability | None = None) -> RegistryApp:
     """The application of one worker process."""
     logs.configure(settings.log.level, settings.log.format)
-    durability = durability or Durability.real()
-    store = _store(settings, durability.disk)
-    metadata = SqliteMetadata(settings.database_path, commit=durability.commit)
-    registry = LocalRegistry(store, metadata, _rules(settings))
+    opened = open_backends(settings, durability)
+    store, metadata = with_cache(settings, opened.store), opened.metadata
+    registry = LocalRegistry(store, metadata, _rules(settings), recent=_recent(settings, metadata))
     metrics = Metrics()
     jobs = JobRunner(metadata, _jobs(settings, registry), registry.now, metrics)
     connections = _connections(settings)
     return RegistryApp(
         registry,
-        _options(settings),
+        _options(settings, store),
         metrics=metrics,
         access_log=AccessLog(trust_forwarded=settings.server.behind_proxy) if settings.log.access else None,
         pages=Health(store, metadata, metrics).routes(),
-        lifespan=_life(jobs, metadata, connections),
+        lifespan=_life(jobs, opened, connections),
         connections=connections,
     )
 
@@ -89,17 +62,17 @@ def check_store(settings: Settings, *, repair: bool) -> Report:
     prepare(settings)
 
     async def check() -> Report:
-        metadata = SqliteMetadata(settings.database_path)
+        opened = open_backends(settings)
         try:
-            return await Check(FilesystemBlobStore(settings.store_path), metadata, repair=repair).run()
+            return await Check(opened.store, opened.metadata, repair=repair).run()
         finally:
-            await metadata.close()
+            await opened.close()
 
     return asyncio.run(check())
 
 
 @asynccontextmanager
-async def _life(jobs: JobRunner, metadata: SqliteMetadata, connections: Connections) -> AsyncIterator[None]:
+async def _life(jobs: JobRunner, opened: Backends, connections: Connections) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
     loop.call_later(_STARTING_SECONDS, process.let_signals_in)
     running = [loop.create_task(jobs.run_for_ever()), loop.create_task(connections.run())]
@@ -110,14 +83,12 @@ async def _life(jobs: JobRunner, metadata: SqliteMetadata, connections: Connecti
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-        await metadata.close()
+        await opened.close()
 
 
-def _store(settings: Settings, disk: Disk) -> BlobStore:
-    store = FilesystemBlobStore(settings.store_path, disk=disk)
-    if not settings.cache.blob_bytes:
-        return store
-    return CachedBlobStore(store, capacity=settings.cache.blob_bytes, largest=settings.cache.blob_max_bytes)
+def _recent(settings: Settings, metadata: Metadata) -> RecentReads | None:
+    seconds = settings.postgresql.remember_seconds
+    return RecentReads(metadata, seconds) if is_shared(settings) and seconds else None
 
 
 def _jobs(settings: Settings, registry: LocalRegistry) -> list[Job]:
@@ -147,7 +118,17 @@ def _rules(settings: Settings) -> Rules:
     )
 
 
-def _options(settings: Settings) -> Options:
+def _direct_address(settings: Settings, store: BlobStore) -> DirectAddress | None:
+    if settings.bucket is None or settings.s3.redirect == "never":
+        return None
+
+    async def address(blob: Blob) -> str | None:
+        return await store.redirect_url(blob.stored) if isinstance(blob, LocalBlob) else None
+
+    return address
+
+
+def _options(settings: Settings, store: BlobStore) -> Options:
     return Options(
         manifest_bytes=settings.limits.manifest_bytes,
         page_size=settings.limits.page_size,
@@ -157,4 +138,5 @@ def _options(settings: Settings) -> Options:
         absolute_urls=settings.server.absolute_urls,
         trust_forwarded=settings.server.behind_proxy,
         idle_seconds=settings.server.idle_timeout_seconds,
+        direct_address=_direct_address(settings, store),
     )

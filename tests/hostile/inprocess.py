@@ -8,7 +8,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from entrepot.assembly import create_app, prepare
+from entrepot.assembly import create_app
+from entrepot.backends import prepare
 from entrepot.config import load
 from entrepot.server.app import RegistryApp
 

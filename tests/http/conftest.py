@@ -18,7 +18,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from entrepot.assembly import Durability, create_app, prepare
+from entrepot.assembly import create_app
+from entrepot.backends import Durability, prepare
 from entrepot.config import Settings, load
 from entrepot.metadata import sqlite
 from entrepot.server.app import RegistryApp

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from entrepot.assembly import prepare
+from entrepot.backends import prepare
 from entrepot.config import load
 from entrepot.testing.server import RegistryProcess
 

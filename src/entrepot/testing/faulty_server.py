@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from entrepot import assembly
-from entrepot.assembly import Durability
+from entrepot.backends import Durability
 from entrepot.cli.serve import overrides, serve
 from entrepot.config import Settings, load
 from entrepot.testing.faults import FaultPlan, FaultyCommit, FaultyDisk
