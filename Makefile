@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL = help
-.PHONY: help serve test test-all check format docs bench setup setup-all clean
+.PHONY: help serve test test-all check format docs bench faults setup setup-all clean
 
 help:
 	@echo "make serve     run the registry on 127.0.0.1:5000"
@@ -16,6 +16,7 @@ help:
 	@echo "make format    put the code into the format that check wants"
 	@echo "make docs      write the pages that are printed by the code"
 	@echo "make bench     measure, beside other registries where there are any"
+	@echo "make faults    break three replicas, PostgreSQL and S3 while clients use them; prints a report"
 
 serve: $(VENV)/.serve
 	@exec $(BIN)/entrepot serve $(ARGS)
@@ -47,6 +48,11 @@ bench: setup
 	@.ci/install wrk:wrk ab:apache2-utils nginx:nginx-light docker-registry:docker-registry skopeo:skopeo \
 	  dockerd:docker.io ctr:containerd
 	$(BIN)/python -m bench $(ARGS)
+
+faults: setup
+	@.ci/install dockerd:docker.io skopeo:skopeo postgres:postgresql haproxy:haproxy ceph-mon:ceph-mon \
+	  ceph-osd:ceph-osd radosgw:radosgw ceph:ceph-common
+	$(BIN)/python -m tests.cluster $(ARGS)
 
 setup: $(VENV)/.develop
 

@@ -1,4 +1,4 @@
-"""``python -m tests.cluster [--short] [--seed N] [--logs DIR]``: the fault run with its report; ``make faults`` runs it."""
+"""``python -m tests.cluster [--short] [--seed N] [--logs DIR]``: the fault run with its report, for ``make faults``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import argparse
 import sys
 import tempfile
 from pathlib import Path
+
+import pytest
 
 from tests.services.ceph import CephServer
 from tests.services.postgresql import PostgresqlServer
@@ -60,4 +62,7 @@ def _keep_logs(cluster: Cluster, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except pytest.skip.Exception as missing:
+        sys.exit(str(missing))
