@@ -38,8 +38,11 @@ format: setup
 	$(BIN)/ruff check --fix .
 
 docs: setup
-	$(BIN)/python -m entrepot.metadata.compiled > texts.tmp && mv texts.tmp src/entrepot/metadata/sqlite_texts.json
-	$(BIN)/python -m entrepot.metadata.new_database > new.tmp && mv new.tmp src/entrepot/metadata/sqlite_new.sql
+	for kind in sqlite postgresql; do \
+	  $(BIN)/python -m entrepot.metadata.compiled $$kind > texts.tmp && mv texts.tmp src/entrepot/metadata/$${kind}_texts.json \
+	  || exit 1; done
+	$(BIN)/python -m entrepot.metadata.new_database sqlite > new.tmp && mv new.tmp src/entrepot/metadata/sqlite_new.sql
+	$(BIN)/python -m entrepot.metadata.new_database postgresql > new.tmp && mv new.tmp src/entrepot/metadata/postgresql_migrations.sql
 	$(BIN)/entrepot config reference > docs/configuration.md
 	$(BIN)/entrepot manual > docs/cli.md
 	WRITE_DOCS=1 $(BIN)/python -m pytest -q tests/docs/test_transcript.py tests/docs/test_library.py tests/docs/test_client.py

@@ -23,6 +23,7 @@ MAX_FUNCTION_LINES = 80
 HOMES = {
     "aiohttp": {"transport"},
     "alembic": {"metadata"},
+    "asyncpg": {"metadata"},
     "click": {"cli"},
     "granian": {"server"},
     "isal": {"layers"},

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from entrepot.metadata.postgres import PostgresMetadata
+from entrepot.metadata.postgres_options import PostgresOptions
 from entrepot.metadata.sqlite import SqliteMetadata
 from entrepot.testing.metadata_suite import SharedMetadataSuite
 
@@ -21,5 +23,19 @@ class TestSqliteMetadata(SharedMetadataSuite):
     @pytest.fixture
     async def second_metadata(self, database: Path) -> AsyncIterator[SqliteMetadata]:
         metadata = SqliteMetadata(database)
+        yield metadata
+        await metadata.close()
+
+
+class TestPostgresMetadata(SharedMetadataSuite):
+    @pytest.fixture
+    async def metadata(self, postgresql: str) -> AsyncIterator[PostgresMetadata]:
+        metadata = PostgresMetadata(PostgresOptions(postgresql))
+        yield metadata
+        await metadata.close()
+
+    @pytest.fixture
+    async def second_metadata(self, postgresql: str) -> AsyncIterator[PostgresMetadata]:
+        metadata = PostgresMetadata(PostgresOptions(postgresql))
         yield metadata
         await metadata.close()

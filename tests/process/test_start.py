@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from entrepot.metadata.migrate import HEAD
+from entrepot.metadata.versions import HEAD
 from entrepot.testing.server import RegistryProcess, free_port
 from tests.hostile.raw import ask, request
 from tests.hostile.stored import look
@@ -157,6 +157,7 @@ def test_start_on_a_database_of_a_later_version_is_refused_and_leaves_it_alone(s
 def set_revision(database: Path, revision: str) -> None:
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+        connection.execute("UPDATE compatibility SET least = ?", (revision,))
 
 
 def test_start_on_something_that_is_no_database_is_refused_and_leaves_it_alone(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from typing import TypeVar
 
 import pytest
 
-from entrepot.metadata import migrate
+from entrepot.metadata.migrate_postgresql import upgrade_postgresql
+from entrepot.metadata.postgres_options import PostgresOptions
 
 from .ceph import CephServer
 from .postgresql import PostgresqlServer
@@ -64,10 +65,7 @@ def postgresql(postgresql_server: PostgresqlServer, _postgresql_template: str) -
 @pytest.fixture(scope="session")
 def _postgresql_template(postgresql_server: PostgresqlServer) -> str:
     name = postgresql_server.new_database()
-    upgrade = getattr(migrate, "upgrade_postgresql", None)
-    if upgrade is None:
-        pytest.skip("there are no migrations for PostgreSQL yet")
-    upgrade(postgresql_server.url(name))
+    upgrade_postgresql(PostgresOptions(postgresql_server.url(name)))
     return name
 
 

@@ -1,4 +1,4 @@
-"""Brings a database to the tables this version needs."""
+"""Brings a SQLite file to the tables this version needs."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from entrepot.errors import Corrupt, Unavailable
+from entrepot.errors import Corrupt
 from entrepot.metadata.sqlite_connection import translated
+from entrepot.metadata.versions import HEAD, Version
 
-HEAD = "0002"
 NEW_DATABASE = "sqlite_new.sql"  # see new_database.py
-_SCRIPTS = Path(__file__).parent / "migrations"
+SCRIPTS = Path(__file__).parent / "migrations"
 
 
 def upgrade_sqlite(path: Path) -> None:
@@ -25,17 +25,11 @@ def upgrade_sqlite(path: Path) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _alone(path), _naming(path), translated():
-        current = _revision(path)
-        if current is not None and current > HEAD:
-            raise Unavailable(
-                f"{path} was written by a later version of entrepot (its tables are at {current}, this version "
-                f"knows up to {HEAD}); install that version",
-                revision=current,
-                known=HEAD,
-            )
-        if current is None and _is_new(path):
+        version = _version(path)
+        version.require_known(str(path))
+        if version.revision is None and _is_new(path):
             _create(path)
-        elif current != HEAD:
+        elif not version.is_usable:
             run_migrations(path)
         _keep_a_log(path)
 
@@ -43,7 +37,7 @@ def upgrade_sqlite(path: Path) -> None:
 def is_current(path: Path) -> bool:
     """Whether the file is there with the tables this version needs. Raises Corrupt when it is no database."""
     with _naming(path), translated():
-        return _revision(path) == HEAD
+        return _version(path).is_usable
 
 
 def _keep_a_log(path: Path) -> None:
@@ -53,14 +47,21 @@ def _keep_a_log(path: Path) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
 
 
-def _revision(path: Path) -> str | None:
+def _version(path: Path) -> Version:
     if not path.exists():
-        return None
+        return Version()
     with closing(sqlite3.connect(path)) as connection:
-        try:
-            rows = connection.execute("SELECT version_num FROM alembic_version").fetchall()
-        except sqlite3.OperationalError:
-            return None
+        return Version(
+            _one(connection, "SELECT version_num FROM alembic_version"),
+            _one(connection, "SELECT least FROM compatibility"),
+        )
+
+
+def _one(connection: sqlite3.Connection, select: str) -> str | None:
+    try:
+        rows = connection.execute(select).fetchall()
+    except sqlite3.OperationalError:
+        return None
     return rows[0][0] if rows else None
 
 
@@ -86,7 +87,7 @@ def run_migrations(path: Path, *, to: str = HEAD) -> None:
     from sqlalchemy import create_engine, event
 
     config = Config()
-    config.set_main_option("script_location", str(_SCRIPTS))
+    config.set_main_option("script_location", str(SCRIPTS))
     engine = create_engine(f"sqlite:///{path}")
     event.listen(engine, "connect", _leave_transactions_to_us)
     event.listen(engine, "begin", _begin)

@@ -187,3 +187,12 @@ pushes = Table(
     PrimaryKeyConstraint("repository", "digest"),
     sqlite_with_rowid=False,
 )
+
+# One row: the oldest revision that a program must know to work with these tables. Later ones have only added to them.
+compatibility = Table(
+    "compatibility",
+    METADATA,
+    _column("least", Name),
+    PrimaryKeyConstraint("least"),
+    sqlite_with_rowid=False,
+)

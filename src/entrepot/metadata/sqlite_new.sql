@@ -3,7 +3,7 @@ CREATE TABLE alembic_version (
 	version_num VARCHAR(32) NOT NULL, 
 	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO "alembic_version" VALUES('0002');
+INSERT INTO "alembic_version" VALUES('0003');
 CREATE TABLE blobs (
 	id INTEGER NOT NULL, 
 	digest TEXT NOT NULL, 
@@ -12,6 +12,14 @@ CREATE TABLE blobs (
 	created_at BIGINT NOT NULL, 
 	PRIMARY KEY (id)
 );
+CREATE TABLE compatibility (
+	least TEXT NOT NULL, 
+	PRIMARY KEY (least)
+)
+ WITHOUT ROWID
+
+;
+INSERT INTO "compatibility" VALUES('0003');
 CREATE TABLE configs (
 	digest TEXT NOT NULL, 
 	created TEXT, 

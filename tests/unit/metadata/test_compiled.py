@@ -7,7 +7,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import bindparam
 
-from entrepot.metadata.compiled import as_json, statements, text_of
+from entrepot.metadata import postgres_texts
+from entrepot.metadata.compiled import postgresql_json, postgresql_text_of, sqlite_json, statements, text_of
 from entrepot.metadata.schema import blobs
 from entrepot.metadata.texts import FILE, texts
 from tests.test_architecture import SOURCE, imports
@@ -47,8 +48,36 @@ def test_value_that_is_missing_is_an_error() -> None:
 
 
 def test_texts_are_those_of_the_statements() -> None:
-    assert (SOURCE / "metadata" / FILE).read_text("utf-8") == as_json(), "make docs writes the file"
+    assert (SOURCE / "metadata" / FILE).read_text("utf-8") == sqlite_json(), "make docs writes the file"
     assert set(texts()) == {name for name, _ in statements()}
+
+
+def test_texts_for_postgresql_are_those_of_the_statements() -> None:
+    kept = (SOURCE / "metadata" / postgres_texts.FILE).read_text("utf-8")
+    assert kept == postgresql_json(), "make docs writes the file"
+    assert set(postgres_texts.texts()) == {name for name, _ in statements()}
+
+
+def test_list_is_one_parameter_for_postgresql() -> None:
+    statement = sa.select(blobs.c.id).where(blobs.c.digest.in_(bindparam("digests", expanding=True)))
+    assert postgresql_text_of(statement).endswith("blobs.digest = ANY (:digests)")
+
+
+@pytest.mark.parametrize(("constant", "text"), [(None, "NULL"), (0, "0"), (True, "1")], ids=str)
+def test_constant_is_written_out_for_postgresql(constant: object, text: str) -> None:
+    statement = sa.update(blobs).values(size=constant)
+    assert postgresql_text_of(statement) == f"UPDATE blobs SET size={text}"
+
+
+def test_constant_of_another_kind_is_refused_for_postgresql() -> None:
+    with pytest.raises(TypeError, match="'gone'"):
+        postgresql_text_of(sa.update(blobs).values(location="gone"))
+
+
+def test_named_parameters_are_numbered_once_each() -> None:
+    text = postgres_texts.text_of("SELECT CAST(:a AS BIGINT), ':', x::text FROM t WHERE b = :b AND a = :a")
+    assert text.text == "SELECT CAST($1 AS BIGINT), ':', x::text FROM t WHERE b = $2 AND a = $1"
+    assert text.arguments({"b": 2, "a": 1, "c": 3}) == [1, 2]
 
 
 def test_operations_take_no_sqlalchemy() -> None:

@@ -16,9 +16,10 @@ from alembic.script import ScriptDirectory
 
 from entrepot.errors import Corrupt, Unavailable
 from entrepot.metadata import migrate
-from entrepot.metadata.migrate import HEAD, NEW_DATABASE, run_migrations, upgrade_sqlite
+from entrepot.metadata.migrate import NEW_DATABASE, is_current, run_migrations, upgrade_sqlite
 from entrepot.metadata.new_database import script
 from entrepot.metadata.schema import METADATA
+from entrepot.metadata.versions import HEAD
 
 SCRIPTS = Path(migrate.__file__).parent / "migrations"
 
@@ -114,10 +115,21 @@ def test_database_of_a_later_version_is_refused_and_left_alone(path: Path) -> No
     upgrade_sqlite(path)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.execute("UPDATE compatibility SET least = '9998'")
+    assert not is_current(path)
     with pytest.raises(Unavailable, match="written by a later version") as caught:
         upgrade_sqlite(path)
     assert caught.value.detail["revision"] == "9999"
     assert caught.value.detail["known"] == HEAD
+    assert revision_of(path) == "9999"
+
+
+def test_database_of_a_later_version_that_only_added_is_used_as_it_is(path: Path) -> None:
+    upgrade_sqlite(path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    upgrade_sqlite(path)
+    assert is_current(path)
     assert revision_of(path) == "9999"
 
 

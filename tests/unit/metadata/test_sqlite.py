@@ -174,8 +174,10 @@ async def test_database_that_another_program_holds_is_busy(
 async def test_database_that_is_damaged_is_corrupt(database: Path) -> None:
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
+        pages = [page for (page,) in connection.execute("SELECT rootpage FROM sqlite_schema")]
     content = bytearray(database.read_bytes())
-    content[4096:] = b"\xff" * len(content[4096:])
+    for page in pages:
+        content[(page - 1) * 4096 : page * 4096] = b"\xff" * 4096
     database.write_bytes(content)
     metadata = SqliteMetadata(database)
     with pytest.raises(Corrupt, match="the database is damaged"):

@@ -1,0 +1,186 @@
+"""One connection to PostgreSQL, and operations run on it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeVar
+
+import asyncpg  # type: ignore[import-untyped]  # it comes without types
+
+from entrepot.metadata.base import Lock, Operation, Row, Statement, Steps
+from entrepot.metadata.postgres_options import PostgresOptions
+from entrepot.metadata.postgres_texts import text_of
+
+_IDLE_IN_TRANSACTION_SECONDS = 15  # a replica that vanished must not hold its locks for long
+_LONG_SECONDS = 600  # for what looks at many rows
+_PREPARED = 500  # statements; there are about a hundred
+
+_READ_MUCH = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = '{_LONG_SECONDS}s'"
+_STOP_SESSION = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND application_name = $2"
+
+T = TypeVar("T")
+
+
+class Session(NamedTuple):
+    """The server's side of a connection, by which another connection can end it."""
+
+    pid: int
+    name: str
+
+
+class PostgresConnection:
+    """A connection that was opened by ``open``. Every method raises what asyncpg does."""
+
+    _numbers = itertools.count(1)
+
+    def __init__(self, connection: Any, name: str, generation: int) -> None:
+        self._connection = connection
+        self.session = Session(connection.get_server_pid(), name)
+        self.generation = generation
+
+    @classmethod
+    async def open(cls, options: PostgresOptions, generation: int = 0) -> PostgresConnection:
+        """Connect, in the time there is for that."""
+        name = f"entrepot {socket.gethostname()[:20]} {os.getpid()}/{next(cls._numbers)}"
+        async with asyncio.timeout(options.connect_timeout_seconds):
+            connection = await asyncpg.connect(
+                options.url,
+                timeout=options.connect_timeout_seconds,
+                statement_cache_size=_PREPARED,
+                max_cached_statement_lifetime=0,
+                server_settings={"application_name": name},
+            )
+            try:
+                await connection.execute(_settings(options))
+            except BaseException:
+                connection.terminate()
+                raise
+        return cls(connection, name, generation)
+
+    @property
+    def is_closed(self) -> bool:
+        return bool(self._connection.is_closed())
+
+    @property
+    def server_version(self) -> tuple[int, int]:
+        version = self._connection.get_server_version()
+        return version.major, version.minor
+
+    def terminate(self) -> None:
+        """Drop the connection at once; who waits for an answer gets an error."""
+        self._connection.terminate()
+
+    async def close(self) -> None:
+        await self._connection.close(timeout=2)
+
+    async def execute(self, script: str) -> None:
+        """Run statements without parameters."""
+        await self._connection.execute(script)
+
+    async def fetch(self, text: str, *arguments: object) -> Sequence[Row]:
+        """Run one statement with ``$1`` parameters."""
+        rows: list[Row] = await self._connection.fetch(text, *arguments)
+        return rows
+
+    async def stop(self, session: Session) -> None:
+        """End another session, if it is there still."""
+        await self.fetch(_STOP_SESSION, *session)
+
+    async def read(self, operation: Operation[T]) -> T:
+        """Run an operation that changes nothing, each statement for itself."""
+        return await self._drive(iter(operation), None)
+
+    async def read_much(self, operation: Operation[T]) -> T:
+        """Run an operation whose statements all see one moment."""
+        await self.execute(_READ_MUCH)
+        try:
+            return await self._drive(iter(operation), None)
+        finally:
+            if not self.is_closed:
+                await self.execute("COMMIT")
+
+    async def change(self, operation: Operation[T], *, durable: bool) -> T:
+        """Run an operation in a transaction, which is left open for ``commit``, or rolled back when this raises."""
+        steps = iter(operation)
+        locks, first, result = _leading_locks(steps)
+        await self.execute(_begin(locks, durable=durable))
+        try:
+            return result if first is None else await self._drive(steps, first)
+        except BaseException:
+            if not self.is_closed:
+                await self.execute("ROLLBACK")
+            raise
+
+    async def transaction_id(self) -> int | None:
+        """Of the transaction that is open; None when it has changed nothing."""
+        number: int | None = (await self.fetch("SELECT txid_current_if_assigned()"))[0][0]
+        return number
+
+    async def commit(self) -> None:
+        await self.execute("COMMIT")
+
+    async def _drive(self, steps: Steps[T], statement: Statement | None) -> T:
+        try:
+            if statement is None:
+                statement = next(steps)
+            while True:
+                statement = steps.send(await self._run(statement))
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+    async def _run(self, statement: Statement) -> list[Row]:
+        if isinstance(statement, Lock):
+            await self.execute(_lock(statement))
+            return []
+        named, values = statement
+        text = text_of(named)
+        if isinstance(values, Mapping):
+            rows: list[Row] = await self._connection.fetch(text.text, *text.arguments(values))
+            return rows
+        await self._connection.executemany(text.text, [text.arguments(each) for each in values])
+        return []
+
+
+def _leading_locks(steps: Steps[T]) -> tuple[list[Lock], Statement | None, Any]:
+    """The locks that come first, which go to the server with BEGIN; then the first statement, or else the result."""
+    locks: list[Lock] = []
+    try:
+        statement = next(steps)
+        while isinstance(statement, Lock):
+            locks.append(statement)
+            statement = steps.send([])
+    except StopIteration as stop:
+        return locks, None, stop.value
+    return locks, statement, None
+
+
+def _begin(locks: Sequence[Lock], *, durable: bool) -> str:
+    lines = ["BEGIN ISOLATION LEVEL READ COMMITTED"]
+    if not durable:
+        lines.append("SET LOCAL synchronous_commit = off")
+    return "; ".join([*lines, *map(_lock, locks)])
+
+
+@lru_cache(10_000)
+def _lock(lock: Lock) -> str:
+    """Held to the end of the transaction. Two names with one number only wait for each other without need."""
+    number = int.from_bytes(hashlib.blake2b(lock.name.encode(), digest_size=8).digest(), signed=True)
+    return f"SELECT pg_advisory_xact_lock{'' if lock.exclusive else '_shared'}({number})"
+
+
+def _settings(options: PostgresOptions) -> str:
+    """Sent once it is open: not every pooler in between takes them when it opens."""
+    return f"""
+        SET statement_timeout = {int(options.statement_timeout_seconds * 1000)};
+        SET lock_timeout = {int(options.lock_timeout_seconds * 1000)};
+        SET idle_in_transaction_session_timeout = {_IDLE_IN_TRANSACTION_SECONDS * 1000};
+        SET jit = off;
+        SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
+    """
