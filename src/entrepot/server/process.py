@@ -23,7 +23,7 @@ from granian.http import HTTP1Settings, HTTP2Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
-from entrepot.config import Settings
+from entrepot.config import Settings, without_password
 from entrepot.errors import ConfigInvalid, Unavailable
 from entrepot.server.app import RegistryApp
 
@@ -185,13 +185,21 @@ def _raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def _places(settings: Settings) -> str:
+    """Where names and content are kept, for people."""
+    if settings.postgresql_url is None and settings.bucket is None:
+        return str(settings.root)
+    names = without_password(settings.database) or settings.database_path
+    return f"{names} and {settings.store or settings.store_path}"
+
+
 def _greeting(settings: Settings) -> str:
     server = settings.server
     scheme = "https" if server.tls_certificate else "http"
     shown = "localhost" if server.host in ("127.0.0.1", "::1") else server.host
     workers = f"{server.worker_count} worker{'s' if server.worker_count > 1 else ''}"
     lines = [
-        f"entrepot listens on {scheme}://{server.listen} ({workers}) and stores in {settings.root}",
+        f"entrepot listens on {scheme}://{server.listen} ({workers}) and stores in {_places(settings)}",
         f"push with: docker push {shown}:{server.port}/NAME:TAG    stop with: Ctrl-C",
     ]
     if server.read_only:
