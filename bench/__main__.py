@@ -14,28 +14,33 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import report
+from bench import report, scaled_report
+from bench.curve import CURVE
 from bench.measure import Measure
-from bench.measures import select
-from bench.runner import Result, run_measure
+from bench.measures import OPERATIONS, matches, select
+from bench.operations import Cost, count_operations
+from bench.replicas import DISTRIBUTION_S3, ENTREPOT_S3, DistributionOnS3, Replica
+from bench.runner import FAILURES, Result, run_measure
+from bench.scaled_out import SCALED_OUT
 from bench.seed import Seeds
-from bench.servers import Distribution, Entrepot, Nginx
+from bench.servers import Distribution, Entrepot, Nginx, Server, version_of
 from bench.site import DEFAULT, ENTREPOT, FULL, NGINX, SPARSE, Settings, Site
 from bench.transfers import TRANSFERS
 
-ROUNDS, QUICK_ROUNDS = 5, 1
+ROUNDS, SCALED_ROUNDS, QUICK_ROUNDS = 5, 3, 1
 SECONDS, QUICK_SECONDS = 2, 1
 _FULL = Seeds(repositories=100_000, manifests=1_000_000, tags=10_000)
 _QUICK_FULL = Seeds(repositories=10_000, manifests=20_000, tags=10_000)
 _SPARSE = Seeds(repositories=200, manifests=200, tags=200)
 _RESULTS = Path(__file__).with_name("results")
-_KINDS = {ENTREPOT: Entrepot, DEFAULT: Distribution, NGINX: Nginx}
+_KINDS: dict[str, type[Server]] = {ENTREPOT: Entrepot, DEFAULT: Distribution, NGINX: Nginx}
+_KINDS |= {ENTREPOT_S3: Replica, DISTRIBUTION_S3: DistributionOnS3}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what was asked for and print it; a missed goal is said in the table, not by the exit code."""
     options = _parser().parse_args(arguments)
-    measures = select(options.only, quick=options.quick)
+    measures = select(options.only, quick=options.quick, scaled=options.scale)
     if options.list:
         print("\n".join(f"{measure.name:20} {measure.title}" for measure in measures))
         return 0
@@ -43,10 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = _settings(options)
     environment = _environment(settings)
     begun = time.monotonic()
-    results = _run(settings, measures)
+    results, costs = _run(settings, measures, operations=matches(OPERATIONS, options.only))
     environment["took_seconds"] = round(time.monotonic() - begun)
-    report.write_json(options.json, environment, results)
-    _print(environment, results)
+    report.write_json(options.json, {**environment, OPERATIONS: [asdict(cost) for cost in costs]}, results)
+    _print(environment, results, costs)
     print(f"\nEvery sample: {options.json}")
     return 0
 
@@ -56,9 +61,10 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m bench", description="entrepot beside docker-registry and nginx, on this machine."
     )
     parser.add_argument("--only", action="append", default=[], metavar="PATTERN", help="measures to run; repeatable")
+    parser.add_argument("--scale", action="store_true", help="only what is about PostgreSQL and S3: 12 minutes")
     parser.add_argument("--list", action="store_true", help="print the measures and end")
     parser.add_argument("--quick", action="store_true", help="one short round, little stored, no 10 GiB upload")
-    parser.add_argument("--rounds", type=_positive, help=f"default {ROUNDS}, with --quick {QUICK_ROUNDS}")
+    parser.add_argument("--rounds", type=_positive, help=f"default {ROUNDS}, with --scale {SCALED_ROUNDS}")
     parser.add_argument("--seconds", type=_positive, help=f"per sample; default {SECONDS}, with --quick 1")
     parser.add_argument("--json", type=Path, default=_default_json(), metavar="FILE", help="default %(default)s")
     parser.add_argument(
@@ -81,7 +87,7 @@ def _default_json() -> Path:
 def _settings(options: argparse.Namespace) -> Settings:
     quick = options.quick
     return Settings(
-        rounds=options.rounds or (QUICK_ROUNDS if quick else ROUNDS),
+        rounds=options.rounds or (QUICK_ROUNDS if quick else SCALED_ROUNDS if options.scale else ROUNDS),
         seconds=options.seconds or (QUICK_SECONDS if quick else SECONDS),
         folder=options.dir,
         full=_QUICK_FULL if quick else _FULL,
@@ -89,15 +95,26 @@ def _settings(options: argparse.Namespace) -> Settings:
     )
 
 
-def _run(settings: Settings, measures: Sequence[Measure]) -> list[Result]:
+def _run(settings: Settings, measures: Sequence[Measure], *, operations: bool) -> tuple[list[Result], list[Cost]]:
     """An interrupt ends the run; what was measured until then is reported."""
     results: list[Result] = []
+    costs: list[Cost] = []
     with Site(settings) as site:
         try:
+            if operations:
+                costs.extend(_count(site))
             results.extend(run_measure(site, measure, _say) for measure in measures)
         except KeyboardInterrupt:
             _say("interrupted")
-    return results
+    return results, costs
+
+
+def _count(site: Site) -> list[Cost]:
+    try:
+        return count_operations(site, _say)
+    except FAILURES as error:
+        _say(f"operations left out: {error}")
+        return []
 
 
 def _say(line: str) -> None:
@@ -114,6 +131,7 @@ def _environment(settings: Settings) -> dict[str, Any]:
         "seconds_per_sample": settings.seconds,
         "stored": {FULL: asdict(settings.full), SPARSE: asdict(settings.sparse)},
         "servers": {name: kind.version() for name, kind in _KINDS.items() if kind.installed()},
+        "services": [version_of("psql"), version_of("radosgw")],
         "durability": {name: kind.durability for name, kind in _KINDS.items()},
     }
 
@@ -123,14 +141,26 @@ def _processor() -> str:
     return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
 
 
-def _print(environment: dict[str, Any], results: list[Result]) -> None:
+def _print(environment: dict[str, Any], results: list[Result], costs: list[Cost]) -> None:
     for key, value in environment.items():
         print(f"{key}: {value}")
-    servers = [result for result in results if result.measure not in TRANSFERS]
     clients = [result for result in results if result.measure in TRANSFERS]
-    for table, rows in ((report.summary, servers), (report.clients, clients), (report.details, results)):
+    scaled = [result for result in results if result.measure in SCALED_OUT]
+    curve = [result for result in results if result.measure in CURVE]
+    servers = [result for result in results if result not in (*clients, *scaled, *curve)]
+    tables = [
+        (report.summary, servers),
+        (report.clients, clients),
+        (report.details, [*servers, *clients]),
+        (scaled_report.summary, scaled),
+        (scaled_report.details, scaled),
+        (scaled_report.curve, curve),
+    ]
+    for shape, rows in tables:
         if rows:
-            print(f"\n{table(rows)}")
+            print(f"\n{shape(rows)}")
+    if costs:
+        print(f"\n{scaled_report.costs(costs)}")
     if text := report.notes(results):
         print(f"\n{text}")
 

@@ -58,9 +58,18 @@ class Client:
         self._send("PUT", target, HTTPStatus.CREATED, manifest.content, headers)
 
     def check(self, target: str, digest: str, **headers: str) -> None:
-        """GET it and compare its digest, so that nobody is measured at sending something else."""
+        """GET it and compare its digest, so that nobody is measured at sending something else.
+
+        A redirect to another server is followed.
+        """
         self._connection.request("GET", target, headers={"Accept": MANIFEST_TYPE, **headers})
         response = self._connection.getresponse()
+        if response.status == HTTPStatus.TEMPORARY_REDIRECT:
+            location = urlsplit(response.getheader("Location", ""))
+            with connected(location.port or 80) as other:
+                other.check(f"{location.path}?{location.query}", digest)
+            response.read()
+            return
         found = f"sha256:{_hash(response)}"
         if found != digest:
             raise UnexpectedAnswer(f"GET {target}: expected {digest}, got {response.status} with {found}")

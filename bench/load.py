@@ -115,23 +115,31 @@ def repeat_until(deadline: float, action: Callable[[], None]) -> list[float]:
 
 
 def _read_until(url: str, size: int, deadline: float) -> list[float]:
-    address = urlsplit(url)
-    connection = http.client.HTTPConnection(address.netloc, timeout=60)
     buffer = memoryview(bytearray(MIB))
+    connections: dict[str, http.client.HTTPConnection] = {}
     try:
-        return repeat_until(deadline, lambda: _read_once(connection, address.path, size, buffer))
+        return repeat_until(deadline, lambda: _read_once(connections, url, size, buffer))
     finally:
-        connection.close()
+        for connection in connections.values():
+            connection.close()
 
 
-def _read_once(connection: http.client.HTTPConnection, path: str, size: int, buffer: memoryview) -> None:
-    connection.request("GET", path)
+def _read_once(
+    connections: dict[str, http.client.HTTPConnection], url: str, size: int, buffer: memoryview, *, redirects: int = 1
+) -> None:
+    address = urlsplit(url)
+    if address.netloc not in connections:
+        connections[address.netloc] = http.client.HTTPConnection(address.netloc, timeout=60)
+    connection = connections[address.netloc]
+    connection.request("GET", f"{address.path}?{address.query}" if address.query else address.path)
     response = connection.getresponse()
     received = 0
     while count := response.readinto(buffer):
         received += count
-    if response.status != http.HTTPStatus.OK or received != size:
-        raise LoadFailed(f"GET {path}: expected 200 and {size} bytes, got {response.status} and {received}")
+    if response.status == http.HTTPStatus.TEMPORARY_REDIRECT and redirects:
+        _read_once(connections, response.getheader("Location", ""), size, buffer, redirects=redirects - 1)
+    elif response.status != http.HTTPStatus.OK or received != size:
+        raise LoadFailed(f"GET {url}: expected 200 and {size} bytes, got {response.status} and {received}")
 
 
 def _run(command: list[str]) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
+from itertools import cycle
 
 import aiohttp
 import uvloop
@@ -30,13 +31,16 @@ def push_blobs(base: str, repository: str, *, size: int, clients: int, seconds: 
     return uvloop.run(_repeat(push, clients, seconds, size)), pushed
 
 
-def push_manifests(base: str, repository: str, *, new: Callable[[], Manifest], clients: int, seconds: int) -> Load:
-    """Manifests out of ``new``, each under a tag of its own."""
+def push_manifests(
+    bases: Sequence[str], repository: str, *, new: Callable[[], Manifest], clients: int, seconds: int
+) -> Load:
+    """Manifests out of ``new``, each under a tag of its own, to each of the servers in turn."""
+    turns = cycle(bases)
 
     async def push(session: aiohttp.ClientSession) -> None:
         manifest = new()
         tag = manifest.digest.removeprefix("sha256:")[:32]
-        url = f"{base}/v2/{repository}/manifests/{tag}"
+        url = f"{next(turns)}/v2/{repository}/manifests/{tag}"
         async with session.put(url, data=manifest.content, headers={"Content-Type": MANIFEST_TYPE}) as answer:
             await _expect(answer, HTTPStatus.CREATED)
 

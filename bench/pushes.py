@@ -69,7 +69,8 @@ def put_manifests(site: Site, name: str) -> Load:
         return image_manifest(blobs[0], blobs[1:], serial=str(next(_serial)))
 
     seconds = site.settings.seconds
-    return push_manifests(server.url(""), MANIFEST_REPOSITORY, new=new, clients=CLIENTS, seconds=seconds)
+    bases = [f"http://127.0.0.1:{port}" for port in server.ports]
+    return push_manifests(bases, MANIFEST_REPOSITORY, new=new, clients=CLIENTS, seconds=seconds)
 
 
 def close_huge(site: Site, name: str) -> Load:

@@ -16,7 +16,7 @@ from bench.runner import Result, Sample
 from bench.site import DEFAULT, DISK, NGINX, SPARSE, TUNED
 
 ABSENT = "-"
-_VERDICTS = {True: "yes", False: "NO", None: ABSENT}
+VERDICTS = {True: "yes", False: "NO", None: ABSENT}
 _COLUMNS = ("measure", "unit", "entrepot", "distribution", "GOGC=800", "nginx", "other")
 _RATIOS = ("x distr.", "x tuned", "x nginx", "x other", "must reach", "reached")
 _CLIENTS = tuple(PROGRAMS)
@@ -26,13 +26,13 @@ _MEMORY = ("RSS MiB", "peak MiB")
 
 def summary(results: Iterable[Result]) -> str:
     """One row per measure: medians, ratios (above 1 entrepot is faster), the goal and whether it was reached."""
-    return _table((*_COLUMNS, *_RATIOS), [_summary_row(result) for result in results])
+    return table((*_COLUMNS, *_RATIOS), [_summary_row(result) for result in results])
 
 
 def clients(results: Iterable[Result]) -> str:
     """One row per measure of the client, beside other clients; ratios as in ``summary``."""
     header = ("measure", "unit", *_CLIENTS, *(f"x {name}" for name in _CLIENTS[1:]), "must reach", "reached")
-    return _table(header, [_client_row(result) for result in results])
+    return table(header, [_client_row(result) for result in results])
 
 
 def _client_row(result: Result) -> list[str]:
@@ -41,17 +41,17 @@ def _client_row(result: Result) -> list[str]:
     return [
         measure.title,
         measure.unit.name,
-        *(_value(measure.unit, each) for each in found),
-        *(_ratio(measure.unit, found[0], other) for other in found[1:]),
+        *(value(measure.unit, each) for each in found),
+        *(ratio(measure.unit, found[0], other) for other in found[1:]),
         measure.goal.text or ABSENT,
-        _VERDICTS[result.reached()],
+        VERDICTS[result.reached()],
     ]
 
 
 def details(results: Iterable[Result]) -> str:
     """One row per measure and contender: spread, latency, processor time, memory of the largest process."""
     rows = [_detail_row(result, name) for result in results for name in result.medians()]
-    return _table((*_USAGE, *_MEMORY), rows)
+    return table((*_USAGE, *_MEMORY), rows)
 
 
 def notes(results: Iterable[Result]) -> str:
@@ -77,10 +77,10 @@ def _summary_row(result: Result) -> list[str]:
     return [
         measure.title,
         measure.unit.name,
-        *(_value(measure.unit, found) for found in (own, *compared)),
-        *(_ratio(measure.unit, own, found) for found in compared),
+        *(value(measure.unit, found) for found in (own, *compared)),
+        *(ratio(measure.unit, own, found) for found in compared),
         measure.goal.text or ABSENT,
-        _VERDICTS[result.reached()],
+        VERDICTS[result.reached()],
     ]
 
 
@@ -95,29 +95,29 @@ def _detail_row(result: Result, name: str) -> list[str]:
     return [
         result.measure.name,
         name,
-        f"{_value(unit, found)} {unit.name}",
+        f"{value(unit, found)} {unit.name}",
         f"{min(values):,.{unit.digits}f} to {max(values):,.{unit.digits}f}",
-        *(_number(value, 2) for value in (found.p50_ms, found.p99_ms)),
-        *(_number(value, 3) for value in (found.cpu_per_1000_requests, found.cpu_per_gb)),
-        *(_number(None if value is None else value / MIB, 0) for value in (found.rss, found.peak_rss)),
+        *(number(value, 2) for value in (found.p50_ms, found.p99_ms)),
+        *(number(value, 3) for value in (found.cpu_per_1000_requests, found.cpu_per_gb)),
+        *(number(None if value is None else value / MIB, 0) for value in (found.rss, found.peak_rss)),
     ]
 
 
-def _value(unit: Unit, found: Medians | None) -> str:
+def value(unit: Unit, found: Medians | None) -> str:
     return ABSENT if found is None else f"{found.value:,.{unit.digits}f}"
 
 
-def _ratio(unit: Unit, own: Medians | None, other: Medians | None) -> str:
+def ratio(unit: Unit, own: Medians | None, other: Medians | None) -> str:
     if own is None or other is None:
         return ABSENT
     return f"{own.value / other.value if unit.more_is_better else other.value / own.value:.2f}"
 
 
-def _number(value: float | None, digits: int) -> str:
+def number(value: float | None, digits: int) -> str:
     return ABSENT if value is None else f"{value:,.{digits}f}"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table with aligned columns."""
     widths = [max(len(row[place]) for row in (header, *rows)) for place in range(len(header))]
     rule = ["-" * width for width in widths]

@@ -21,7 +21,8 @@ from bench.pushes import NotEnoughDisk
 from bench.servers import ServerFailed
 from bench.site import Site
 
-_FAILURES = (
+# What leaves one contender out, and not more.
+FAILURES = (
     *(LoadFailed, UnexpectedAnswer, ServerFailed, NotEnoughDisk),
     *(OSError, http.client.HTTPException, aiohttp.ClientError, subprocess.SubprocessError, TimeoutError),
 )
@@ -112,7 +113,7 @@ def _prepare(site: Site, measure: Measure, name: str) -> None:
 def _left_out_on_failure(result: Result, name: str, say: Say) -> Iterator[None]:
     try:
         yield
-    except _FAILURES as error:
+    except FAILURES as error:
         result.samples.pop(name, None)
         result.missing[name] = str(error) or type(error).__name__
         say(f"{result.measure.name}: {name} left out: {result.missing[name]}")

@@ -111,19 +111,28 @@ class Server:
             raise ServerFailed(f"{self.name} is not running: {self._last_words()}")
         return self.process.pid
 
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """One for each server there is, if there are several."""
+        return (self.port,)
+
     def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
+        return f"http://127.0.0.1:{self.port}{self.target(path)}"
+
+    def target(self, path: str) -> str:
+        """Where it keeps what registries serve at the path."""
+        return path
 
     def start(self) -> float:
         """Start and wait for a 200 from ``GET /v2/``; answers the seconds from one to the other."""
         self.root.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         command = self.command()
-        environment = {**os.environ, "TMPDIR": str(self.root.parent), **self.environment}
+        environment = {**_inherited(), "TMPDIR": str(self.root.parent), **self.environment}
         begun = time.perf_counter()
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
-        self._wait_ready(begun + READY_SECONDS)
+        self.wait_ready(self.port)
         return time.perf_counter() - begun
 
     def stop(self) -> None:
@@ -146,33 +155,32 @@ class Server:
         lines = self._log.read_text(errors="replace").split("\n") if self._log.exists() else []
         return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
 
-    def _wait_ready(self, deadline: float) -> None:
+    def wait_ready(self, port: int) -> None:
+        """Return when a GET of ``/v2/`` is answered with 200. Raises ServerFailed when that takes too long."""
+        deadline = time.perf_counter() + READY_SECONDS
         while time.perf_counter() < deadline:
-            if self.pid and self._answers():
+            if self.pid and _answers(port):
                 return
             time.sleep(_POLL_SECONDS)
         self.stop()
         raise ServerFailed(f"{self.name} did not answer in {READY_SECONDS:.0f} s: {self._last_words()}")
 
-    def _answers(self) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
-        try:
-            connection.request("GET", "/v2/")
-            return connection.getresponse().status == http.HTTPStatus.OK
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
 
-
+@dataclass
 class Entrepot(Server):
     """entrepot from the environment that runs the benchmark."""
+
+    workers: int = WORKERS
 
     executable = sys.executable
     durability = "201 after file, folder and row are synced (SQLite synchronous=FULL)"
 
     def command(self) -> list[str]:
-        listen = ["--listen", f"127.0.0.1:{self.port}", "--workers", str(WORKERS), "--access-log", "off"]
+        return self.command_on(self.port)
+
+    def command_on(self, port: int) -> list[str]:
+        """The command with its arguments, to listen on a port of loopback."""
+        listen = ["--listen", f"127.0.0.1:{port}", "--workers", str(self.workers), "--access-log", "off"]
         return [sys.executable, "-m", "entrepot", "serve", "--root", str(self.root), *listen]
 
     @classmethod
@@ -238,6 +246,22 @@ class Nginx(Server):
         return target
 
 
+def _inherited() -> dict[str, str]:
+    """Ours, without what the shell has set for other registries and other S3 servers."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "ENTREPOT_"))}
+
+
+def _answers(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/v2/")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:
     try:
         process.wait(1)
@@ -262,3 +286,8 @@ def free_port() -> int:
 def _first_line(command: list[str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return (done.stdout + done.stderr).strip().partition("\n")[0]
+
+
+def version_of(program: str) -> str:
+    """The first line of what it says about itself."""
+    return _first_line([program, "--version"]) if shutil.which(program) else f"{program} is not installed"

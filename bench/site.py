@@ -14,8 +14,10 @@ from typing import Self
 from bench.client import connected
 from bench.content import KIB, Blob, Manifest, image_manifest, unique_blob
 from bench.programs import PROGRAMS
+from bench.replicas import EMBEDDED, Backing, Replica, new_replica, replica_kind
 from bench.seed import Seeds, seed
 from bench.servers import Distribution, Entrepot, Nginx, Server, ServerFailed
+from bench.services import Services
 
 ENTREPOT = "entrepot"
 DEFAULT = "distribution"
@@ -36,6 +38,7 @@ _SERVERS: dict[str, type[Server]] = {
     NGINX: Nginx,
     FULL: Entrepot,
     SPARSE: Entrepot,
+    **dict.fromkeys(EMBEDDED, Entrepot),
 }
 _ENVIRONMENTS = {TUNED: {"GOGC": "800"}}
 
@@ -70,6 +73,8 @@ class Site:
         self._blobs: dict[int, Blob] = {}
         self._placed: set[tuple[str, ...]] = set()
         self._endings: list[Callable[[], None]] = []
+        self._services: Services | None = None
+        self._backings: dict[type[Server], Backing] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -81,6 +86,8 @@ class Site:
             end()
         for server in self._servers.values():
             server.stop()
+        if self._services is not None:
+            self._services.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @cached_property
@@ -90,7 +97,14 @@ class Site:
 
     def has(self, name: str) -> bool:
         """Whether the software is there."""
-        return name == DISK or (PROGRAMS.get(name) or _SERVERS[name]).installed()
+        return name == DISK or (PROGRAMS.get(name) or replica_kind(name) or _SERVERS[name]).installed()
+
+    @property
+    def services(self) -> Services:
+        """PostgreSQL and Ceph, started if need be."""
+        if self._services is None:
+            self._services = Services(self.folder / "services")
+        return self._services
 
     def at_end(self, end: Callable[[], None]) -> None:
         """Have something ended before the servers are."""
@@ -120,7 +134,12 @@ class Site:
 
     def new_server(self, name: str, folder: str) -> Server:
         """One more of the kind, below ``folder``, not started and not kept."""
-        return _SERVERS[name](name, self.folder / folder, _ENVIRONMENTS.get(name, {}))
+        root = self.folder / folder
+        if (kind := replica_kind(name)) is not None:
+            return new_replica(name, root, self._backing(kind))
+        if name in EMBEDDED:
+            return Entrepot(name, root, workers=EMBEDDED[name])
+        return _SERVERS[name](name, root, _ENVIRONMENTS.get(name, {}))
 
     def place_image(self, name: str, repository: str = REPOSITORY) -> Server:
         """The server, with the image in it."""
@@ -136,8 +155,15 @@ class Site:
         if self._is_new(name, REPOSITORY, blob.digest):
             server.store_blob(REPOSITORY, blob)
             with connected(server.port) as client:
-                client.check(f"/v2/{REPOSITORY}/blobs/{blob.digest}", blob.digest)
+                client.check(server.target(f"/v2/{REPOSITORY}/blobs/{blob.digest}"), blob.digest)
         return server, blob
+
+    def _backing(self, kind: type[Server]) -> Backing:
+        """Of one kind all are replicas of each other."""
+        family = Replica if issubclass(kind, Replica) else kind
+        if family not in self._backings:
+            self._backings[family] = Backing(self.services)
+        return self._backings[family]
 
     def _is_new(self, *key: str) -> bool:
         if key in self._placed:
