@@ -191,5 +191,4 @@ class PersistentBlobStoreSuite(BlobStoreSuite):
         damage(blob, b"9876543210")
         with contextlib.suppress(Corrupt):  # whether a read notices is up to the store
             await pull(second_store, blob)
-        await push(store, SHORT)
-        assert await pull(second_store, blob) == SHORT
+        assert await pull(second_store, await push(store, SHORT)) == SHORT

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 import pytest
 
@@ -62,7 +63,7 @@ def missing(content: bytes) -> StoredBlob:
 
 def without_hashes(state: UploadState) -> UploadState:
     """The state as a process without savable hashes would have left it."""
-    return UploadState(state.id, state.offset, dict.fromkeys(state.hashes, b""))
+    return replace(state, hashes=dict.fromkeys(state.hashes, b""))
 
 
 class UploadSuite:

@@ -1,0 +1,95 @@
+"""Claims of one process, and the keeping of a claim while its holder works."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from contextlib import suppress
+
+from entrepot.errors import Unavailable, UploadBusy
+from entrepot.store.base import Claims
+
+_RENEWALS = 3  # in the time that a claim lasts
+_FIRST_WAIT_SECONDS = 0.02
+_LONGEST_WAIT_SECONDS = 0.5
+
+
+class ProcessClaims:
+    """Claims that no other process knows of: for a single process, and for tests."""
+
+    seconds = 3600.0
+
+    def __init__(self) -> None:
+        self._tokens: dict[str, str] = {}
+
+    async def take(self, name: str) -> str | None:
+        token = uuid.uuid4().hex
+        return token if self._tokens.setdefault(name, token) == token else None
+
+    async def renew(self, name: str, token: str) -> bool:
+        return self._tokens.setdefault(name, token) == token
+
+    async def drop(self, name: str, token: str) -> None:
+        if self._tokens.get(name) == token:
+            del self._tokens[name]
+
+
+class HeldClaim:
+    """A claim that is renewed in the background until it is dropped."""
+
+    def __init__(self, claims: Claims, name: str, token: str) -> None:
+        self._claims = claims
+        self._name = name
+        self._token = token
+        self._is_lost = False
+        self._renewed_at = asyncio.get_running_loop().time()
+        self._renewing = asyncio.create_task(self._renew_for_ever())
+
+    @classmethod
+    async def take(cls, claims: Claims, name: str, *, wait_seconds: float) -> HeldClaim | None:
+        """None when another has held it all the time."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait_seconds
+        pause = _FIRST_WAIT_SECONDS
+        while (token := await claims.take(name)) is None:
+            if loop.time() >= deadline:
+                return None
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_WAIT_SECONDS)
+        return cls(claims, name, token)
+
+    async def _renew_for_ever(self) -> None:
+        while not self._is_lost:
+            await asyncio.sleep(self._claims.seconds / _RENEWALS)
+            with suppress(Unavailable):  # nobody else can take it then either
+                await self._renew()
+
+    async def _renew(self) -> None:
+        started = asyncio.get_running_loop().time()
+        if self._has_ended:  # another may have had it and be done already
+            self._is_lost = True
+            return
+        self._is_lost = not await self._claims.renew(self._name, self._token)
+        self._renewed_at = started
+
+    @property
+    def _has_ended(self) -> bool:
+        return asyncio.get_running_loop().time() - self._renewed_at > self._claims.seconds
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it may have gone to another writer."""
+        return self._is_lost or self._has_ended
+
+    def require(self) -> None:
+        """Raises UploadBusy when it is lost."""
+        if self.is_lost:
+            raise UploadBusy(f"{self._name} is being written by another request now", offset=0, claim=self._name)
+
+    async def drop(self) -> None:
+        """Let go. What nobody can be told now ends by itself."""
+        self._renewing.cancel()
+        await asyncio.wait({self._renewing})
+        if not self._is_lost:
+            with suppress(Unavailable):
+                await self._claims.drop(self._name, self._token)
