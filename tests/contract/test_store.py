@@ -9,18 +9,17 @@ import pytest
 
 from entrepot.digest import Digest
 from entrepot.errors import UploadUnknown
-from entrepot.store.base import BlobStore, StoredBlob
+from entrepot.store.base import BlobStore, StoredBlob, Upload
 from entrepot.store.cached import CachedBlobStore
+from entrepot.store.claims import ProcessClaims
 from entrepot.store.filesystem import FilesystemBlobStore
 from entrepot.store.memory import MemoryBlobStore
-from entrepot.store.claims import ProcessClaims
 from entrepot.store.s3 import S3BlobStore
 from entrepot.store.s3_keys import S3Keys
 from entrepot.store.s3_options import S3Credentials, S3Options
 from entrepot.testing.store_suite import BlobStoreSuite, PersistentBlobStoreSuite
 from entrepot.testing.upload_suite import MIB, Damage, blobs_of, chunks, uploads_of
-
-from ..services.s3 import S3Place, client
+from tests.services.s3 import S3Place, client
 
 
 def filesystem(root: Path) -> FilesystemBlobStore:
@@ -101,6 +100,11 @@ class TestCachedFilesystemBlobStore(TestFilesystemBlobStore):
 LARGE = (b"0123456789abcdef" * (8 * MIB // 16), bytes(MIB))  # a part, and more than a state may hold
 
 
+async def write_and_save(upload: Upload) -> None:
+    await upload.write(chunks(*LARGE))
+    await upload.save()
+
+
 def s3_store(place: S3Place, claims: ProcessClaims) -> S3BlobStore:
     options = S3Options(
         place.bucket,
@@ -151,6 +155,7 @@ class TestS3BlobStore(PersistentBlobStoreSuite):
         state = await upload.save()
         if end == "commit":
             await upload.commit(Digest.of(b"".join(LARGE)))
+            await upload.recorded()
         elif end == "cancel":
             await upload.cancel()
         else:
@@ -158,8 +163,7 @@ class TestS3BlobStore(PersistentBlobStoreSuite):
             await store.discard_upload(state)
         resumed = await store.resume_upload(state)
         with pytest.raises(UploadUnknown):
-            await resumed.write(chunks(*LARGE))
-            await resumed.save()
+            await write_and_save(resumed)
         await resumed.close()
         assert await uploads_of(store) == []
         assert [blob.size for blob in await blobs_of(store)] == ([9 * MIB] if end == "commit" else [])
