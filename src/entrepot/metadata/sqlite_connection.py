@@ -14,6 +14,7 @@ from entrepot.metadata.named import Named
 from entrepot.metadata.texts import with_values
 
 BUSY_SECONDS = 30.0
+_HELD_OFF_SECONDS = 15
 
 _PRAGMAS = (
     "PRAGMA journal_mode = WAL",
@@ -84,6 +85,8 @@ def _translate(error: sqlite3.DatabaseError) -> Exception:
     code = exact & 0xFF
     if code == sqlite3.SQLITE_FULL or exact == sqlite3.SQLITE_IOERR_SHMSIZE:
         return StorageFull("no space left to record this; free some space and try again", database=str(error))
+    if exact == sqlite3.SQLITE_CONSTRAINT_TRIGGER:  # writers are held off, see moves.py; it says why
+        return Unavailable(str(error), retry_after_seconds=_HELD_OFF_SECONDS)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL):
         return DatabaseBusy(f"the database was busy for {BUSY_SECONDS:.0f} seconds", database=str(error))
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):

@@ -1,0 +1,171 @@
+"""Operations on a move from one database to another: who runs it, how writers are held off, how both ends are marked.
+
+All marks are rows among the leases, so that databases of every version have a place for them.
+
+Writers of the old database are held off by triggers, in SQLite's words: they bind every process that has it open, of
+whichever version, and cost nothing before there are any. While the move runs, they bind until a time that it has to
+put off again and again; when it is done, for good.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from entrepot.errors import Corrupt, Unavailable
+from entrepot.metadata.base import Steps, operation
+from entrepot.metadata.tables import TABLES
+
+RUNNING = "move:running"  # the lease of who moves
+
+_ID = "move:id"  # of the old database: its name for ever
+_HELD = "move:held"  # of the old one: no writers until it expires
+_MOVED = "move:moved"  # of the old one: no writers any more; says where everything is
+_ORIGIN = "move:origin"  # of the new one: where everything comes from, and whether it is complete
+
+SELECT_MARK = "SELECT holder FROM leases WHERE name = :name"
+INSERT_MARK = """
+    INSERT INTO leases (name, holder, fence, expires_at) VALUES (:name, :holder, 1, 0) ON CONFLICT (name) DO NOTHING
+"""
+PUT_MARK = """
+    INSERT INTO leases (name, holder, fence, expires_at) VALUES (:name, :holder, 1, :expires_at)
+    ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at
+"""
+PROLONG_MARK = """
+    UPDATE leases SET expires_at = :expires_at WHERE name = :name AND holder = :holder AND expires_at > :now
+    RETURNING name
+"""
+DELETE_MARK = "DELETE FROM leases WHERE name = :name"
+DELETE_OWN_MARK = "DELETE FROM leases WHERE name = :name AND holder = :holder RETURNING name"
+
+_GUARDED = {
+    **{table.name: ("INSERT", "UPDATE", "DELETE") for table in TABLES if table.is_held},
+    "blobs": ("INSERT", "UPDATE", "DELETE"),
+    "uploads": ("INSERT", "UPDATE"),  # they stay behind, so that old ones may go
+}
+_TRIGGERS = [(f"move_{table}_{event}", table, event) for table, events in _GUARDED.items() for event in events]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a new database says of itself: the old one's name for ever, where its bytes go, whether all is there."""
+
+    id: str
+    store: str
+    is_complete: bool = False
+
+
+@operation
+def database_id(proposal: str) -> Steps[str]:
+    """The database's name for ever, which is ``proposal`` when it has none yet."""
+    yield INSERT_MARK, {"name": _ID, "holder": proposal}
+    rows = yield SELECT_MARK, {"name": _ID}
+    found: str = rows[0][0]
+    return found
+
+
+@operation
+def find_database_id() -> Steps[str | None]:
+    """The same, when it was asked for before."""
+    return (yield from _mark(_ID))
+
+
+@operation
+def origin() -> Steps[Origin | None]:
+    """Where everything in the database comes from, if it was moved there. Raises Corrupt."""
+    text = yield from _mark(_ORIGIN)
+    return None if text is None else _parse(text)
+
+
+@operation
+def put_origin(of: Origin) -> Steps[None]:
+    """Mark the new database."""
+    yield PUT_MARK, {"name": _ORIGIN, "holder": json.dumps(asdict(of)), "expires_at": 0}
+
+
+@operation
+def moved_to() -> Steps[str | None]:
+    """Where everything has gone, if the database was moved away from."""
+    return (yield from _mark(_MOVED))
+
+
+@operation
+def hold_writers(holder: str, target: str, *, now: int, seconds: int) -> Steps[None]:
+    """Let every write but to leases fail with Unavailable, for that long; SQLite only.
+
+    ``target`` is where things go, as it may be shown to everybody.
+    """
+    yield from _drop_triggers()
+    moving = f"this registry is being moved to {target}; what is here can be read, and writes are taken again soon"
+    moved = f"this registry was moved to {target}; its server has to be restarted with the settings for that"
+    for name, table, event in _TRIGGERS:
+        yield _trigger(name, table, event, moving=moving, moved=moved), {}
+    yield PUT_MARK, {"name": _HELD, "holder": holder, "expires_at": now + seconds}
+
+
+@operation
+def go_on_holding(holder: str, *, now: int, seconds: int) -> Steps[None]:
+    """Put the end of ``hold_writers`` off. Raises Unavailable when it has come, so that there may be new rows."""
+    rows = yield PROLONG_MARK, {"name": _HELD, "holder": holder, "now": now, "expires_at": now + seconds}
+    if not rows:
+        raise Unavailable(
+            "the move was held up for so long that writers were let in again; start it once more", holder=holder
+        )
+
+
+@operation
+def let_writers_in(holder: str) -> Steps[None]:
+    """End ``hold_writers`` before its time, unless the move is done or another has begun."""
+    rows = yield DELETE_OWN_MARK, {"name": _HELD, "holder": holder}
+    if rows and (yield from _mark(_MOVED)) is None:
+        yield from _drop_triggers()
+
+
+@operation
+def finish_source(holder: str, target: str, *, now: int) -> Steps[None]:
+    """Let every write fail from now on. Raises Unavailable when ``hold_writers`` has ended before."""
+    yield from go_on_holding(holder, now=now, seconds=1)
+    yield PUT_MARK, {"name": _MOVED, "holder": target, "expires_at": 0}
+
+
+@operation
+def undo() -> Steps[str | None]:
+    """Let writers in again, although everything was moved: where to, or None when it was not."""
+    target = yield from _mark(_MOVED)
+    yield from _drop_triggers()
+    yield DELETE_MARK, {"name": _MOVED}
+    return target
+
+
+def _mark(name: str) -> Steps[str | None]:
+    rows = yield SELECT_MARK, {"name": name}
+    return rows[0][0] if rows else None
+
+
+def _drop_triggers() -> Steps[None]:
+    for name, _, _ in _TRIGGERS:
+        yield f"DROP TRIGGER IF EXISTS {name}", {}
+
+
+def _trigger(name: str, table: str, event: str, *, moving: str, moved: str) -> str:
+    return f"""
+        CREATE TRIGGER {name} BEFORE {event} ON {table} BEGIN
+            SELECT RAISE(ABORT, '{_quoted(moved)}') WHERE EXISTS (SELECT 1 FROM leases WHERE name = '{_MOVED}');
+            SELECT RAISE(ABORT, '{_quoted(moving)}') WHERE EXISTS (
+                SELECT 1 FROM leases WHERE name = '{_HELD}' AND expires_at > CAST(strftime('%s', 'now') AS INTEGER)
+            );
+        END
+    """  # noqa: S608 (all of it ours, but for the texts)
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''").replace("\0", "")
+
+
+def _parse(text: str) -> Origin:
+    try:
+        values: Any = json.loads(text)
+        return Origin(str(values["id"]), str(values["store"]), bool(values["is_complete"]))
+    except (ValueError, TypeError, KeyError) as error:
+        raise Corrupt(f"the mark of a move cannot be read: {text[:200]!r}") from error
