@@ -53,7 +53,7 @@ bench: setup
 	$(BIN)/python -m bench $(ARGS)
 
 faults: setup
-	@.ci/install dockerd:docker.io skopeo:skopeo postgres:postgresql haproxy:haproxy ceph-mon:ceph-mon \
+	@.ci/install dockerd:docker.io skopeo:skopeo postgres:postgresql haproxy:haproxy docker-compose:docker-compose ceph-mon:ceph-mon \
 	  ceph-osd:ceph-osd radosgw:radosgw ceph:ceph-common
 	$(BIN)/python -m tests.cluster $(ARGS)
 
@@ -62,7 +62,7 @@ setup: $(VENV)/.develop
 setup-all: setup
 	@.ci/install dockerd:docker.io skopeo:skopeo podman:podman buildah:buildah umoci:umoci ctr:containerd \
 	  docker-registry:docker-registry nginx:nginx-light ab:apache2-utils wrk:wrk \
-	  postgres:postgresql haproxy:haproxy ceph-mon:ceph-mon ceph-osd:ceph-osd radosgw:radosgw ceph:ceph-common
+	  postgres:postgresql haproxy:haproxy docker-compose:docker-compose ceph-mon:ceph-mon ceph-osd:ceph-osd radosgw:radosgw ceph:ceph-common
 	@.ci/install-conformance $(BIN)
 
 clean:
