@@ -1,0 +1,133 @@
+"""Claims on uploads: one writer at a time, over all processes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from entrepot.errors import Unavailable, UploadBusy
+from entrepot.metadata.claims import SECONDS, LeaseClaims
+from entrepot.metadata.sqlite import SqliteMetadata
+from entrepot.store.base import Claims
+from entrepot.store.claims import HeldClaim, ProcessClaims
+
+
+class Clock:
+    """Seconds since 1970 that pass when they are told to."""
+
+    def __init__(self) -> None:
+        self.now = 1_700_000_000
+
+    def __call__(self) -> int:
+        return self.now
+
+
+class BriefClaims(ProcessClaims):
+    """They end after a moment; ``renewed`` tells of renewals, which can be made to fail."""
+
+    seconds = 0.03
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.renewed = asyncio.Event()
+        self.failure: Exception | None = None
+
+    async def renew(self, name: str, token: str) -> bool:
+        self.renewed.set()
+        if self.failure is not None:
+            raise self.failure
+        return await super().renew(name, token)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def leases(database: Path, clock: Clock) -> AsyncIterator[LeaseClaims]:
+    metadata = SqliteMetadata(database)
+    yield LeaseClaims(metadata, clock)
+    await metadata.close()
+
+
+@pytest.fixture(params=["process", "leases"])
+def claims(request: pytest.FixtureRequest, leases: LeaseClaims) -> Claims:
+    return ProcessClaims() if request.param == "process" else leases
+
+
+async def test_take_claim_that_is_held_gives_none(claims: Claims) -> None:
+    assert await claims.take("a") is not None
+    assert await claims.take("a") is None
+    assert await claims.take("b") is not None
+
+
+async def test_drop_claim_lets_the_next_one_take_it(claims: Claims) -> None:
+    token = await claims.take("a")
+    assert token is not None
+    await claims.drop("a", token)
+    assert await claims.take("a") is not None
+
+
+async def test_drop_claim_of_another_leaves_it(claims: Claims) -> None:
+    await claims.take("a")
+    await claims.drop("a", "not the token")
+    assert await claims.take("a") is None
+
+
+async def test_renew_claim_of_another_is_refused(claims: Claims) -> None:
+    token = await claims.take("a")
+    assert token is not None
+    assert await claims.renew("a", token)
+    assert not await claims.renew("a", "not the token")
+
+
+async def test_lease_that_is_not_renewed_goes_to_the_next_one(leases: LeaseClaims, clock: Clock) -> None:
+    first = await leases.take("a")
+    assert first is not None
+    clock.now += SECONDS
+    assert await leases.take("a") is not None
+    assert not await leases.renew("a", first)
+
+
+async def test_held_claim_keeps_others_out_until_it_is_dropped() -> None:
+    claims = ProcessClaims()
+    held = await HeldClaim.take(claims, "a", wait_seconds=0)
+    assert held is not None
+    held.require()
+    assert await HeldClaim.take(claims, "a", wait_seconds=0.02) is None
+    waiting = asyncio.create_task(HeldClaim.take(claims, "a", wait_seconds=10))
+    await held.drop()
+    following = await waiting
+    assert following is not None
+    await following.drop()
+
+
+async def test_held_claim_is_renewed_while_it_is_held() -> None:
+    claims = BriefClaims()
+    held = await HeldClaim.take(claims, "a", wait_seconds=0)
+    assert held is not None
+    async with asyncio.timeout(10):
+        await claims.renewed.wait()
+    await held.drop()
+    assert await claims.take("a") is not None
+
+
+@pytest.mark.parametrize("failure", [None, Unavailable("the database is away")], ids=["taken", "unknown"])
+async def test_held_claim_that_could_not_be_renewed_is_lost(failure: Exception | None) -> None:
+    claims = BriefClaims()
+    held = await HeldClaim.take(claims, "a", wait_seconds=0)
+    assert held is not None
+    claims.failure = failure
+    if failure is None:
+        claims._tokens["a"] = "another"
+    async with asyncio.timeout(10):
+        while not held.is_lost:
+            claims.renewed.clear()
+            await asyncio.wait([asyncio.create_task(claims.renewed.wait())], timeout=0.02)
+    with pytest.raises(UploadBusy):
+        held.require()
+    await held.drop()
