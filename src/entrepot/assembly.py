@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
 from entrepot.backends import Backends, Durability, is_shared, open_backends, prepare, with_cache
 from entrepot.config import Settings, check_exposure
 from entrepot.jobs.check import Check, Report
+from entrepot.jobs.count import Count
 from entrepot.jobs.expire_uploads import ExpireUploads
 from entrepot.jobs.runner import Job, JobRunner
 from entrepot.metadata.base import Metadata
+from entrepot.metadata.statistics import Statistics, count_everything, recorded_counts
 from entrepot.repositories.base import Blob
 from entrepot.repositories.local import LocalRegistry, Rules
 from entrepot.repositories.local_blob import LocalBlob
@@ -26,6 +28,7 @@ from entrepot.server.logs import AccessLog
 from entrepot.server.metrics import Metrics
 from entrepot.store.base import BlobStore
 
+COUNT_INTERVAL_SECONDS = 300
 _LAST_REQUESTS_SECONDS = 5.0
 _STARTING_SECONDS = 0.1  # Granian begins to serve when the lifespan has begun, and tells nobody
 
@@ -51,7 +54,7 @@ def create_app(settings: Settings, durability: Durability | None = None) -> Regi
         _options(settings, store),
         metrics=metrics,
         access_log=AccessLog(trust_forwarded=settings.server.behind_proxy) if settings.log.access else None,
-        pages=Health(store, metadata, metrics).routes(),
+        pages=Health(store, metadata, metrics, _counting(settings, metadata)).routes(),
         lifespan=_life(jobs, opened, connections),
         connections=connections,
     )
@@ -91,12 +94,21 @@ def _recent(settings: Settings, metadata: Metadata) -> RecentReads | None:
     return RecentReads(metadata, seconds) if is_shared(settings) and seconds else None
 
 
+def _counting(settings: Settings, metadata: Metadata) -> Callable[[], Awaitable[Statistics]]:
+    if is_shared(settings):
+        return lambda: metadata.read(recorded_counts())
+    return lambda: metadata.read_much(count_everything())
+
+
 def _jobs(settings: Settings, registry: LocalRegistry) -> list[Job]:
     uploads = settings.uploads
     expire = ExpireUploads(
         registry.store, registry.metadata, registry.now, after_seconds=int(uploads.expire_after_seconds)
     )
-    return [Job("expire_uploads", int(uploads.expire_interval_seconds), expire.run)]
+    jobs = [Job("expire_uploads", int(uploads.expire_interval_seconds), expire.run)]
+    if is_shared(settings):
+        jobs.append(Job("count", COUNT_INTERVAL_SECONDS, Count(registry.metadata).run))
+    return jobs
 
 
 def _connections(settings: Settings) -> Connections:

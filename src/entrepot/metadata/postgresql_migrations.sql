@@ -116,3 +116,11 @@ CREATE TABLE compatibility (
 );
 INSERT INTO compatibility (least) VALUES ('0003');
 UPDATE alembic_version SET version_num='0003' WHERE alembic_version.version_num = '0002';
+
+-- revision 0004
+CREATE TABLE counts (
+    name TEXT COLLATE "C" NOT NULL,
+    value BIGINT NOT NULL,
+    PRIMARY KEY (name)
+);
+UPDATE alembic_version SET version_num='0004' WHERE alembic_version.version_num = '0003';

@@ -196,3 +196,13 @@ compatibility = Table(
     PrimaryKeyConstraint("least"),
     sqlite_with_rowid=False,
 )
+
+# What the metrics show of a database that several replicas share; see ``jobs/count.py``.
+counts = Table(
+    "counts",
+    METADATA,
+    _column("name", Name),
+    _column("value", BigInteger),
+    PrimaryKeyConstraint("name"),
+    sqlite_with_rowid=False,
+)

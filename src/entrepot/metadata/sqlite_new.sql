@@ -3,7 +3,7 @@ CREATE TABLE alembic_version (
 	version_num VARCHAR(32) NOT NULL, 
 	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO "alembic_version" VALUES('0003');
+INSERT INTO "alembic_version" VALUES('0004');
 CREATE TABLE blobs (
 	id INTEGER NOT NULL, 
 	digest TEXT NOT NULL, 
@@ -25,6 +25,14 @@ CREATE TABLE configs (
 	created TEXT, 
 	labels TEXT NOT NULL, 
 	PRIMARY KEY (digest)
+)
+ WITHOUT ROWID
+
+;
+CREATE TABLE counts (
+	name TEXT NOT NULL, 
+	value BIGINT NOT NULL, 
+	PRIMARY KEY (name)
 )
  WITHOUT ROWID
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from entrepot.errors import RegistryError, Unavailable
 from entrepot.metadata.base import Metadata
-from entrepot.metadata.statistics import Statistics, count_everything
+from entrepot.metadata.statistics import Statistics
 from entrepot.server.call import content_length, json_response
 from entrepot.server.http import Header, Request, Response
 from entrepot.server.metrics import Metrics
@@ -30,6 +30,7 @@ class Health:
     store: BlobStore
     metadata: Metadata
     metrics: Metrics
+    count: Callable[[], Awaitable[Statistics]]
     _counted: Statistics | None = field(default=None, init=False)
     _counted_at: float = field(default=0.0, init=False)
 
@@ -48,7 +49,7 @@ class Health:
 
     async def scrape(self, _: Request) -> Response:
         if self._counted is None or time.monotonic() - self._counted_at > _STATISTICS_SECONDS:
-            self._counted = await self.metadata.read_much(count_everything())
+            self._counted = await self.count()
             self._counted_at = time.monotonic()
         content_type, body = await asyncio.to_thread(self.metrics.render, self._counted)
         return Response(200, [(b"content-type", content_type.encode()), content_length(len(body))], body)
