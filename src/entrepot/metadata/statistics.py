@@ -92,7 +92,7 @@ def record_counts(counted: Statistics) -> Steps[None]:
 def recorded_counts() -> Steps[Statistics]:
     """What was counted last; nothing before the first time."""
     rows = yield SELECT_COUNTS, {}
-    values = asdict(Statistics(0, 0, 0, 0, 0)) | {name: value for name, value in rows}
+    values = asdict(Statistics(0, 0, 0, 0, 0)) | {row[0]: row[1] for row in rows}
     return Statistics(**values)
 
 
