@@ -1,0 +1,237 @@
+"""What PostgreSQL adds to the contract: many writers at a time, errors that are ours, connections used again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import asyncpg  # type: ignore[import-untyped]  # it comes without types
+import pytest
+
+from entrepot.digest import Digest
+from entrepot.errors import (
+    Corrupt,
+    DatabaseBusy,
+    ParameterInvalid,
+    RegistryError,
+    RepositoryUnknown,
+    StorageFull,
+    Unavailable,
+)
+from entrepot.metadata import blobs, listings, locks
+from entrepot.metadata.base import Steps, operation
+from entrepot.metadata.postgres import PostgresMetadata
+from entrepot.metadata.postgres_errors import translated
+from entrepot.metadata.postgres_options import PostgresOptions
+from entrepot.testing.content_suite import REPOSITORY
+from entrepot.testing.metadata_suite import blob_digests, failing, put
+
+INCREMENT = "UPDATE leases SET fence = fence + 1 WHERE name = :name RETURNING fence"
+
+
+@pytest.fixture
+async def metadata(postgresql: str) -> AsyncIterator[PostgresMetadata]:
+    metadata = PostgresMetadata(PostgresOptions(postgresql))
+    yield metadata
+    await metadata.close()
+
+
+@operation
+def make_counter(name: str) -> Steps[None]:
+    yield "INSERT INTO leases (name, holder, fence, expires_at) VALUES (:name, '', 0, 0)", {"name": name}
+
+
+@operation
+def read_counter(name: str) -> Steps[int]:
+    rows = yield "SELECT fence FROM leases WHERE name = :name", {"name": name}
+    return int(rows[0][0])
+
+
+@operation
+def increment(*names: str, pause: float = 0) -> Steps[None]:
+    """Counts twice when it is done twice."""
+    for name in names:
+        yield INCREMENT, {"name": name}
+        yield "SELECT pg_sleep(:pause)", {"pause": pause}
+
+
+@operation
+def hold(seconds: float) -> Steps[None]:
+    """Keep everybody out of REPOSITORY for so long."""
+    yield locks.removing_from(REPOSITORY)
+    yield "SELECT pg_sleep(:seconds)", {"seconds": seconds}
+
+
+async def sessions(url: str) -> int:
+    """How many connections of ours the server has."""
+    connection = await asyncpg.connect(url)
+    try:
+        found = await connection.fetch(
+            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'entrepot%'"
+        )
+        return len(found)
+    finally:
+        await connection.close()
+
+
+async def test_transactions_that_wait_for_each_other_in_a_circle_are_both_done(metadata: PostgresMetadata) -> None:
+    await asyncio.gather(metadata.write(make_counter("a")), metadata.write(make_counter("b")))
+    await asyncio.gather(metadata.write(increment("a", "b", pause=0.2)), metadata.write(increment("b", "a", pause=0.2)))
+    assert [await metadata.read(read_counter(name)) for name in "ab"] == [2, 2]
+
+
+async def test_row_that_is_deleted_while_another_refers_to_it_is_made_again(metadata: PostgresMetadata) -> None:
+    @operation
+    def link_late() -> Steps[None]:
+        rows = yield "SELECT id FROM blobs WHERE digest = :digest", {"digest": Digest.of(b"x")}
+        if not rows:
+            yield from blobs.put_blob(REPOSITORY, Digest.of(b"x"), (yield from put(b"x")), 0)
+            return
+        yield "SELECT pg_sleep(0.3)", {}
+        repository = yield "SELECT id FROM repositories", {}
+        yield (
+            "INSERT INTO links (repository_id, digest, blob_id, created_at) VALUES (:repository, 'y', :blob, 0)",
+            {"repository": repository[0][0], "blob": rows[0][0]},
+        )
+
+    @operation
+    def delete() -> Steps[None]:
+        yield "DELETE FROM links", {}
+        yield "DELETE FROM blobs", {}
+
+    await metadata.write(put(b"x"))
+    late = asyncio.ensure_future(metadata.write(link_late()))
+    await metadata.write(delete())
+    await late
+    assert await blob_digests(metadata) == {Digest.of(b"x")}
+
+
+async def test_connections_are_as_many_as_are_used_at_once_and_no_more(postgresql: str) -> None:
+    metadata = PostgresMetadata(PostgresOptions(postgresql, pool_size=3))
+    await asyncio.gather(*(metadata.write(put(b"%d" % number)) for number in range(30)))
+    assert await sessions(postgresql) == 3
+    await metadata.close()
+    assert await sessions(postgresql) == 0
+
+
+async def test_waiter_that_is_cancelled_costs_no_connection(postgresql: str) -> None:
+    metadata = PostgresMetadata(PostgresOptions(postgresql, pool_size=1))
+    await metadata.write(make_counter("a"))
+    for _ in range(5):
+        waiting = asyncio.ensure_future(metadata.write(increment("a", pause=0.05)))
+        await asyncio.sleep(0)  # it has begun
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    assert await metadata.read(read_counter("a")) == 5
+    assert await sessions(postgresql) == 1
+    await metadata.close()
+
+
+async def test_close_ends_what_was_begun(postgresql: str) -> None:
+    metadata = PostgresMetadata(PostgresOptions(postgresql))
+    writes = asyncio.gather(*(metadata.write(put(b"%d" % number)) for number in range(30)))
+    await asyncio.sleep(0)
+    await metadata.close()
+    assert len(await writes) == 30
+
+
+async def test_pool_that_is_used_up_makes_the_database_busy(postgresql: str) -> None:
+    metadata = PostgresMetadata(PostgresOptions(postgresql, pool_size=1, wait_seconds=0.2))
+    holding = asyncio.ensure_future(metadata.write(hold(0.6)))
+    await asyncio.sleep(0)
+    with pytest.raises(DatabaseBusy, match="all 1 connections") as caught:
+        await metadata.read(listings.list_repositories(last="", limit=1))
+    assert caught.value.retry_after_seconds > 0
+    assert not metadata.is_out_of_reach
+    await holding
+    await metadata.close()
+
+
+async def test_lock_that_is_not_got_in_time_makes_the_database_busy(postgresql: str) -> None:
+    metadata = PostgresMetadata(PostgresOptions(postgresql, lock_timeout_seconds=0.1))
+    holding = asyncio.ensure_future(metadata.write(hold(1)))
+    while await sessions(postgresql) < 1:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+    with pytest.raises(DatabaseBusy, match="lock timeout"):
+        await metadata.write(put(b"x"))
+    await holding
+    await metadata.write(put(b"x"))
+    await metadata.close()
+
+
+async def test_statement_that_takes_too_long_is_ended(postgresql: str) -> None:
+    metadata = PostgresMetadata(PostgresOptions(postgresql, statement_timeout_seconds=0.1))
+    with pytest.raises(DatabaseBusy, match="statement timeout"):
+        await metadata.write(hold(5))
+    assert await metadata.read(listings.list_repositories(last="", limit=1)) == []
+    await metadata.close()
+
+
+async def test_read_much_sees_one_moment(metadata: PostgresMetadata) -> None:
+    @operation
+    def count_twice() -> Steps[tuple[int, int]]:
+        first = yield "SELECT count(*) FROM blobs", {}
+        yield "SELECT pg_sleep(0.3)", {}
+        second = yield "SELECT count(*) FROM blobs", {}
+        return first[0][0], second[0][0]
+
+    counting = asyncio.ensure_future(metadata.read_much(count_twice()))
+    await asyncio.sleep(0.1)
+    await metadata.write(put(b"x"))
+    assert await counting == (0, 0)
+
+
+@pytest.mark.parametrize("text", ["a\0b", "a\ud800b"], ids=["nul", "surrogate"])
+async def test_text_that_cannot_be_kept_is_refused(metadata: PostgresMetadata, text: str) -> None:
+    with pytest.raises(ParameterInvalid, match="cannot keep this value"):
+        await metadata.read(listings.list_repositories(last=text, limit=1))
+    assert await metadata.read(listings.list_repositories(last="", limit=1)) == []
+
+
+async def test_operation_that_raises_leaves_its_connection_of_use(postgresql: str) -> None:
+    metadata = PostgresMetadata(PostgresOptions(postgresql, pool_size=1))
+    for error in (ValueError("no"), RepositoryUnknown("no")):
+        with pytest.raises(type(error)):
+            await metadata.write(failing(put(b"x"), error))
+    assert await blob_digests(metadata) == set()
+    assert await sessions(postgresql) == 1
+    await metadata.close()
+
+
+async def test_write_that_need_not_be_durable_waits_for_no_disk(metadata: PostgresMetadata) -> None:
+    @operation
+    def setting() -> Steps[str]:
+        rows = yield "SHOW synchronous_commit", {}
+        return str(rows[0][0])
+
+    assert [await metadata.write(setting(), durable=durable) for durable in (True, False, True)] == ["on", "off", "on"]
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("53100", StorageFull),
+        ("55P03", DatabaseBusy),
+        ("57014", DatabaseBusy),
+        ("40P01", DatabaseBusy),
+        ("57P01", Unavailable),
+        ("08006", Unavailable),
+        ("53300", Unavailable),
+        ("28P01", Unavailable),
+        ("42P01", Unavailable),
+        ("58030", Unavailable),
+        ("XX001", Corrupt),
+        ("22021", ParameterInvalid),
+    ],
+)
+def test_error_of_the_server_is_one_of_ours(code: str, error: type[RegistryError]) -> None:
+    found = translated(asyncpg.PostgresError.new({"C": code, "M": "what the server says"}))
+    assert type(found) is error
+    assert found.detail["database"] == "what the server says"
+
+
+def test_error_that_nobody_expects_is_let_through() -> None:
+    error = asyncpg.PostgresError.new({"C": "42601", "M": "syntax error"})
+    assert translated(error) is error
