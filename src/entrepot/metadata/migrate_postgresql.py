@@ -39,7 +39,10 @@ _BEGIN = f"""
     SELECT pg_advisory_xact_lock({_LOCK});
     SET LOCAL lock_timeout = '{_TABLE_LOCK_SECONDS}s'
 """
-_IS_THERE = "SELECT to_regclass('alembic_version') IS NOT NULL, to_regclass('compatibility') IS NOT NULL"
+# Not by to_regclass: it may answer from a cache of the time before the lock.
+_ARE_THERE = """
+    SELECT relname FROM pg_class WHERE relname IN ('alembic_version', 'compatibility') AND pg_table_is_visible(oid)
+"""
 _LACKING = """
     SELECT tables.name, rights.name
     FROM unnest($1::text[]) AS tables (name), unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS rights (name)
@@ -106,11 +109,11 @@ async def _is_done(connection: PostgresConnection, options: PostgresOptions) -> 
 
 
 async def _version(connection: PostgresConnection) -> Version:
-    [[has_revision, has_least]] = await connection.fetch(_IS_THERE)
-    if not has_revision:
+    tables = {row[0] for row in await connection.fetch(_ARE_THERE)}
+    if "alembic_version" not in tables:
         return Version()
     revisions = await connection.fetch("SELECT version_num FROM alembic_version")
-    least = await connection.fetch("SELECT least FROM compatibility") if has_least else []
+    least = await connection.fetch("SELECT least FROM compatibility") if "compatibility" in tables else []
     return Version(revisions[0][0] if revisions else None, least[0][0] if least else None)
 
 
