@@ -9,20 +9,25 @@ from typing import Any
 import click
 
 from entrepot import assembly
+from entrepot.cli.migrate import migrate
 from entrepot.cli.options import where_options
 from entrepot.cli.output import print_json
 from entrepot.config import load
 from entrepot.jobs.check import Finding, Report
 
 
-@click.group(short_help="Look after a registry: check what is stored.")
+@click.group(short_help="Look after a registry: check what is stored, move it.")
 def admin() -> None:
     """Look after a registry.
 
     \b
     Example:
       entrepot admin check
+      entrepot admin migrate --to postgresql://entrepot:secret@db.example.com/entrepot
     """
+
+
+admin.add_command(migrate)
 
 
 @admin.command(short_help="Read everything that is stored and compare it with its digests.")

@@ -35,7 +35,7 @@ class Entry(NamedTuple):
 
 
 COMMANDS = {
-    "admin": Entry("entrepot.cli.admin", "Look after a registry: check what is stored."),
+    "admin": Entry("entrepot.cli.admin", "Look after a registry: check what is stored, move it."),
     "attach": Entry("entrepot.cli.attach", "Attach files to an image in a registry."),
     "catalog": Entry("entrepot.cli.catalog", "List the repositories of a registry."),
     "completion": Entry("entrepot.cli.completion", "Print a script that makes the shell complete commands and names."),

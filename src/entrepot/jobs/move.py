@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from entrepot.errors import ConfigInvalid, Unavailable
@@ -23,7 +23,8 @@ from entrepot.jobs.move_report import Listener, Moved, Place, Progress, Step, ig
 from entrepot.jobs.move_rows import RowMove
 from entrepot.metadata import leases, moves, tables
 from entrepot.metadata.base import Operation
-from entrepot.metadata.moves import Origin
+from entrepot.metadata.moves import Destination, Origin
+from entrepot.metadata.statistics import count_everything
 
 LEASE_SECONDS = 20
 _SECONDS_BETWEEN_RENEWALS = 4.0
@@ -84,18 +85,20 @@ class Move:
     async def _finish(self, moved: Moved, blobs: BlobMove) -> None:
         """What is done while writers are held off."""
         started = time.monotonic()
+        await self._mark_target(is_complete=False)
         rows = RowMove(self.source.metadata, self.target.metadata, self.listener)
         await rows.clear()
         moved.damaged += await blobs.run_last_round()
         moved.damaged += await rows.copy()
         await blobs.compare()
         await rows.compare()
-        finish = moves.finish_source(self._holder, self.target.name, now=self._seconds())
+        finish = moves.finish_source(Destination(self.target.name, self._holder), now=self._seconds())
         await self.source.metadata.write(finish)  # from here on the old place takes no writes
         await self._mark_target(is_complete=True)
         moved.seconds_held = time.monotonic() - started
 
     async def _summary(self, moved: Moved) -> Moved:
+        moved.blob_bytes = (await self.target.metadata.read_much(count_everything())).blob_bytes
         for name in ("blobs", *(table.name for table in tables.TABLES)):
             moved.rows[name] = await self.target.metadata.read_much(tables.count_rows(name))
         moved.uploads = await self.source.metadata.read_much(tables.count_rows("uploads"))
@@ -103,18 +106,18 @@ class Move:
 
     async def _is_done(self) -> bool:
         """Whether an earlier run has come to its end, or to its last step. Raises ConfigInvalid."""
-        place = await self.source.metadata.read(moves.moved_to())
-        if place is None:
+        to = await self.source.metadata.read(moves.moved_to())
+        if to is None:
             return False
         mark = await self.target.metadata.read(moves.origin())
-        if place != self.target.name or mark is None or mark.id != await self._source_id():
+        if mark is None or mark.run != to.run:
             raise ConfigInvalid(
-                f"this registry was moved to {place} before; entrepot admin migrate --undo lets it be used again, "
+                f"this registry was moved to {to.place} before; entrepot admin migrate --undo lets it be used again, "
                 "without what was pushed there since",
-                place=place,
+                place=to.place,
             )
         if not mark.is_complete:
-            await self._mark_target(is_complete=True)
+            await self.target.metadata.write(moves.put_origin(replace(mark, is_complete=True)))
         return True
 
     async def _begin(self) -> None:
@@ -160,7 +163,7 @@ class Move:
             raise ConfigInvalid(f"{name} holds blobs already, e.g. {blob.digest}: name an empty place", place=name)
 
     async def _mark_target(self, *, is_complete: bool) -> None:
-        mark = Origin(await self._source_id(), self.target.store_name, is_complete)
+        mark = Origin(await self._source_id(), self.target.store_name, self._holder, is_complete)
         await self.target.metadata.write(moves.put_origin(mark))
 
     async def _source_id(self) -> str:

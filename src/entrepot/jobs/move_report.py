@@ -52,13 +52,14 @@ def ignore(progress: Progress) -> None:
 
 @dataclass(slots=True)
 class Moved:
-    """What was moved: the new place's rows by table, open ``uploads`` that stay behind, and what is ``damaged``.
+    """What was moved: the new place's rows by table, the bytes of its blobs, and what is ``damaged``.
 
-    Damaged blobs are recorded without their bytes, so that a push heals them; damaged manifests go over as they are.
-    ``was_done``: an earlier run had done it all.
+    Open ``uploads`` stay behind. Damaged blobs are recorded without their bytes, so that a push heals them; damaged
+    manifests go over as they are. ``was_done``: an earlier run had done it all.
     """
 
     rows: dict[str, int] = field(default_factory=dict)
+    blob_bytes: int = 0
     uploads: int = 0
     damaged: list[Finding] = field(default_factory=list)
     seconds_held: float = 0.0

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TypeVar
 
 from entrepot.errors import Corrupt, Unavailable
 from entrepot.metadata.base import Steps, operation
@@ -49,11 +49,24 @@ _TRIGGERS = [(f"move_{table}_{event}", table, event) for table, events in _GUARD
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What a new database says of itself: the old one's name for ever, where its bytes go, whether all is there."""
+    """What a new database says of itself: the old one's ``id``, where bytes go, the last run that wrote rows, whether
+    all is there."""
 
     id: str
     store: str
+    run: str = ""
     is_complete: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """What an old database says of itself: where everything has gone, as it may be shown, and by which run."""
+
+    place: str
+    run: str
+
+
+_Mark = TypeVar("_Mark", Origin, Destination)
 
 
 @operation
@@ -75,7 +88,7 @@ def find_database_id() -> Steps[str | None]:
 def origin() -> Steps[Origin | None]:
     """Where everything in the database comes from, if it was moved there. Raises Corrupt."""
     text = yield from _mark(_ORIGIN)
-    return None if text is None else _parse(text)
+    return None if text is None else _parse(Origin, text)
 
 
 @operation
@@ -85,9 +98,10 @@ def put_origin(of: Origin) -> Steps[None]:
 
 
 @operation
-def moved_to() -> Steps[str | None]:
-    """Where everything has gone, if the database was moved away from."""
-    return (yield from _mark(_MOVED))
+def moved_to() -> Steps[Destination | None]:
+    """Where everything has gone, if it was moved away. Raises Corrupt."""
+    text = yield from _mark(_MOVED)
+    return None if text is None else _parse(Destination, text)
 
 
 @operation
@@ -123,19 +137,20 @@ def let_writers_in(holder: str) -> Steps[None]:
 
 
 @operation
-def finish_source(holder: str, target: str, *, now: int) -> Steps[None]:
-    """Let every write fail from now on. Raises Unavailable when ``hold_writers`` has ended before."""
-    yield from go_on_holding(holder, now=now, seconds=1)
-    yield PUT_MARK, {"name": _MOVED, "holder": target, "expires_at": 0}
+def finish_source(to: Destination, *, now: int) -> Steps[None]:
+    """Let every write fail from now on. Raises Unavailable when the run's ``hold_writers`` has ended before."""
+    yield from go_on_holding(to.run, now=now, seconds=1)
+    yield PUT_MARK, {"name": _MOVED, "holder": json.dumps(asdict(to)), "expires_at": 0}
 
 
 @operation
-def undo() -> Steps[str | None]:
+def undo() -> Steps[Destination | None]:
     """Let writers in again, although everything was moved: where to, or None when it was not."""
-    target = yield from _mark(_MOVED)
-    yield from _drop_triggers()
-    yield DELETE_MARK, {"name": _MOVED}
-    return target
+    to = yield from moved_to()
+    if to is not None:
+        yield from _drop_triggers()
+        yield DELETE_MARK, {"name": _MOVED}
+    return to
 
 
 def _mark(name: str) -> Steps[str | None]:
@@ -163,9 +178,8 @@ def _quoted(text: str) -> str:
     return text.replace("'", "''").replace("\0", "")
 
 
-def _parse(text: str) -> Origin:
+def _parse(kind: type[_Mark], text: str) -> _Mark:
     try:
-        values: Any = json.loads(text)
-        return Origin(str(values["id"]), str(values["store"]), bool(values["is_complete"]))
-    except (ValueError, TypeError, KeyError) as error:
+        return kind(**json.loads(text))
+    except (ValueError, TypeError) as error:
         raise Corrupt(f"the mark of a move cannot be read: {text[:200]!r}") from error

@@ -96,7 +96,9 @@ async def test_moved_source_takes_no_writes_and_says_where_everything_is(
 
 async def test_undone_move_lets_the_source_take_writes(source: Place, target: Place, registry: LocalRegistry) -> None:
     await move(source, target)
-    assert await source.metadata.write(moves.undo()) == "sqlite:///new"
+    undone = await source.metadata.write(moves.undo())
+    assert undone is not None
+    assert undone.place == "sqlite:///new"
     await push(registry.repository(APP), EXTRA, V1)
     await require_whole(registry.repository(APP), EXTRA, V1)
     assert await source.metadata.write(moves.undo()) is None

@@ -1,0 +1,82 @@
+"""The composition root of ``entrepot admin migrate``: opens the place that is left and the one that is moved to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from entrepot.backends import Backends, open_backends, prepare
+from entrepot.config import Settings, without_password
+from entrepot.errors import ConfigInvalid
+from entrepot.jobs.move import Move
+from entrepot.jobs.move_report import Listener, Moved, Place
+from entrepot.metadata import moves
+
+
+def move_registry(source: Settings, target: Settings, listener: Listener) -> Moved:
+    """Move everything; when both name the same store, only names. Raises ConfigInvalid, Unavailable, Corrupt."""
+    _require_embedded(source)
+    if database_name(source) == database_name(target):
+        raise ConfigInvalid(f"{database_name(target)} is where names are kept already", place=database_name(target))
+    prepare(source)
+    prepare(target)
+    return asyncio.run(_move(source, target, listener))
+
+
+async def _move(source: Settings, target: Settings, listener: Listener) -> Moved:
+    async with _opened(source) as old, _opened(target) as new:
+        keeps_store = store_name(source) == store_name(target)
+        return await Move(
+            Place(old.metadata, old.store, database_name(source), store_name(source)),
+            Place(new.metadata, old.store if keeps_store else new.store, database_name(target), store_name(target)),
+            keeps_store,
+            listener,
+        ).run()
+
+
+def undo_move(settings: Settings) -> str | None:
+    """Let the place that was moved away from take writes again: where to it was moved, None when it was not."""
+    _require_embedded(settings)
+    prepare(settings)
+
+    async def undo() -> str | None:
+        async with _opened(settings) as opened:
+            undone = await opened.metadata.write(moves.undo())
+            return undone.place if undone is not None else None
+
+    return asyncio.run(undo())
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[Backends]:
+    opened = open_backends(settings)
+    try:
+        yield opened
+    finally:
+        await opened.close()
+
+
+def _require_embedded(settings: Settings) -> None:
+    if settings.postgresql_url is not None:
+        raise ConfigInvalid(
+            "names are in PostgreSQL already, from where pg_dump and pg_restore take them elsewhere; this command "
+            "moves a SQLite database",
+            hint="--database sqlite:///FILE names one that the settings do not name any more",
+        )
+    if not settings.database_path.is_file():
+        raise ConfigInvalid(f"there is no registry here: {settings.database_path} does not exist")
+
+
+def database_name(settings: Settings) -> str:
+    """The database as it may be shown, always the same for the same one unless it has several addresses."""
+    if settings.postgresql_url is not None:
+        return without_password(settings.postgresql_url).partition("?")[0]
+    return f"sqlite:///{settings.database_path.resolve()}"
+
+
+def store_name(settings: Settings) -> str:
+    """The store likewise."""
+    if settings.bucket is not None:
+        return "s3://" + "/".join(filter(None, settings.bucket))
+    return f"file://{settings.store_path.resolve()}"
