@@ -10,7 +10,7 @@ import pytest
 from entrepot.metadata.postgres import PostgresMetadata
 from entrepot.metadata.postgres_options import PostgresOptions
 from entrepot.metadata.sqlite import SqliteMetadata
-from entrepot.testing.metadata_suite import SharedMetadataSuite
+from entrepot.testing.shared_metadata_suite import SharedMetadataSuite
 
 
 class TestSqliteMetadata(SharedMetadataSuite):

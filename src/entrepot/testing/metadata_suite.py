@@ -8,20 +8,23 @@ Bind a database of your own by a fixture, and run pytest (with pytest-asyncio in
             async with closing(MyMetadata(tmp_path)) as metadata:
                 yield metadata
 
-Metadata that several processes share bind ``SharedMetadataSuite`` instead and add the fixture
-``second_metadata``: another object over the same database.
+Metadata that several processes share bind the suite of ``shared_metadata_suite.py`` instead.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from entrepot.digest import Digest
-from entrepot.errors import BlobUnknown, PreconditionFailed, RepositoryUnknown, TooManyUploads, UploadUnknown
+from entrepot.errors import (
+    BlobUnknown,
+    PreconditionFailed,
+    TooManyUploads,
+    UploadUnknown,
+)
 from entrepot.manifest import TagCondition
 from entrepot.metadata import audit, blobs, leases, listings, manifests, uploads
 from entrepot.metadata.base import Metadata, Operation, Steps, operation
@@ -168,25 +171,25 @@ class MetadataSuite(ContentSuite):
         assert await metadata.read(uploads.upload_exists(ID))
 
     async def test_save_upload_replaces_its_state(self, metadata: Metadata) -> None:
-        await _begin(metadata, ID)
+        await begin_upload(metadata, ID)
         state = UploadState(ID, 2**40, {"sha256": bytes(range(112))})
         await metadata.write(uploads.save_upload(state, "sha256", NOW))
         assert (await metadata.read(uploads.find_upload(REPOSITORY, ID))).state == state
 
     async def test_save_upload_keeps_what_an_object_store_needs(self, metadata: Metadata) -> None:
-        await _begin(metadata, ID)
+        await begin_upload(metadata, ID)
         parts = (UploadPart(8 * 2**20, '"e1"'), UploadPart(2**33, '"ä"'))
         state = UploadState(ID, 2**33, {"sha256": b"x"}, "a/session?=", parts, bytes(range(256)), "sha256/ab/x")
         await metadata.write(uploads.save_upload(state, "sha256", NOW))
         assert (await metadata.read(uploads.find_upload(REPOSITORY, ID))).state == state
 
     async def test_find_upload_of_another_repository_is_unknown(self, metadata: Metadata) -> None:
-        await _begin(metadata, ID)
+        await begin_upload(metadata, ID)
         with pytest.raises(UploadUnknown):
             await metadata.read(uploads.find_upload(OTHER, ID))
 
     async def test_end_upload_tells_whether_there_was_one(self, metadata: Metadata) -> None:
-        await _begin(metadata, ID)
+        await begin_upload(metadata, ID)
         assert await metadata.write(uploads.end_upload(ID))
         assert not await metadata.write(uploads.end_upload(ID))
         assert not await metadata.read(uploads.upload_exists(ID))
@@ -194,14 +197,14 @@ class MetadataSuite(ContentSuite):
             await metadata.write(uploads.save_upload(UploadState(ID), "sha256", NOW))
 
     async def test_begin_upload_beyond_the_limit_is_refused(self, metadata: Metadata) -> None:
-        begins = [_begin(metadata, f"{ID[:-2]}{number:02}", most=5) for number in range(20)]
+        begins = [begin_upload(metadata, f"{ID[:-2]}{number:02}", most=5) for number in range(20)]
         outcomes = await asyncio.gather(*begins, return_exceptions=True)
         assert sum(isinstance(outcome, TooManyUploads) for outcome in outcomes) == 15
         assert (await metadata.read_much(count_everything())).uploads == 5
 
     async def test_expired_uploads_are_the_oldest_first(self, metadata: Metadata) -> None:
         for number, age in enumerate([10, 30, 20, 0]):
-            await _begin(metadata, f"upload-{number}", now=NOW - age)
+            await begin_upload(metadata, f"upload-{number}", now=NOW - age)
         expired = uploads.expired_uploads(before=NOW - 5, limit=10)
         states = [UploadState.empty(f"upload-{number}", "sha256") for number in (1, 2, 0)]
         assert await metadata.read(expired) == states
@@ -210,37 +213,37 @@ class MetadataSuite(ContentSuite):
     # leases
 
     async def test_take_lease_is_for_one_holder_until_it_expires(self, metadata: Metadata) -> None:
-        assert await _take(metadata, "a", now=100) == 1
-        assert await _take(metadata, "b", now=109) is None
+        assert await take_lease(metadata, "a", now=100) == 1
+        assert await take_lease(metadata, "b", now=109) is None
         assert not await metadata.read(leases.is_lease_free("job", "b", now=109))
-        assert await _take(metadata, "b", now=110) == 2
-        assert await _take(metadata, "a", now=111) is None
+        assert await take_lease(metadata, "b", now=110) == 2
+        assert await take_lease(metadata, "a", now=111) is None
 
     async def test_take_lease_again_prolongs_it_with_the_same_fence(self, metadata: Metadata) -> None:
-        assert await _take(metadata, "a", now=100) == 1
-        assert await _take(metadata, "a", now=105) == 1
-        assert await _take(metadata, "b", now=114) is None
+        assert await take_lease(metadata, "a", now=100) == 1
+        assert await take_lease(metadata, "a", now=105) == 1
+        assert await take_lease(metadata, "b", now=114) is None
 
     async def test_take_lease_of_an_expired_holder_gives_it_back_with_a_new_fence(self, metadata: Metadata) -> None:
-        fences = [await _take(metadata, holder, now=now) for holder, now in (("a", 0), ("b", 10), ("a", 20))]
+        fences = [await take_lease(metadata, holder, now=now) for holder, now in (("a", 0), ("b", 10), ("a", 20))]
         assert fences == [1, 2, 3]
 
     async def test_give_up_lease_frees_it_at_once(self, metadata: Metadata) -> None:
-        await _take(metadata, "a", now=100)
+        await take_lease(metadata, "a", now=100)
         await metadata.write(leases.give_up_lease("job", "b"))
         assert not await metadata.read(leases.is_lease_free("job", "b", now=101))
         await metadata.write(leases.give_up_lease("job", "a"))
         assert await metadata.read(leases.is_lease_free("job", "b", now=101))
 
     async def test_drop_lease_leaves_nothing_of_it(self, metadata: Metadata) -> None:
-        await _take(metadata, "a", now=100)
+        await take_lease(metadata, "a", now=100)
         await metadata.write(leases.drop_lease("job", "b"))
-        assert await _take(metadata, "b", now=101) is None
+        assert await take_lease(metadata, "b", now=101) is None
         await metadata.write(leases.drop_lease("job", "a"))
-        assert await _take(metadata, "b", now=101) == 1
+        assert await take_lease(metadata, "b", now=101) == 1
 
     async def test_take_lease_by_many_goes_to_one(self, metadata: Metadata) -> None:
-        outcomes = await asyncio.gather(*(_take(metadata, str(number), now=0) for number in range(20)))
+        outcomes = await asyncio.gather(*(take_lease(metadata, str(number), now=0) for number in range(20)))
         assert sorted(outcomes, key=bool) == [None] * 19 + [1]
 
     # audit
@@ -290,43 +293,12 @@ class MetadataSuite(ContentSuite):
         assert await metadata.read_much(count_everything()) == Statistics(3, size, 2, 2, 0)
 
 
-class SharedMetadataSuite(MetadataSuite):
-    """What metadata do that several processes share."""
-
-    @pytest.fixture
-    def second_metadata(self) -> Metadata:
-        """Another object over the same database as ``metadata``, to be closed after the test."""
-        raise NotImplementedError("bind the suite with a fixture named second_metadata")
-
-    async def test_write_is_seen_by_another_process(self, metadata: Metadata, second_metadata: Metadata) -> None:
-        with pytest.raises(RepositoryUnknown):
-            await second_metadata.read(blobs.find_blob(REPOSITORY, Digest.of(b"x")))
-        await metadata.write(put(b"x"))
-        assert (await second_metadata.read(blobs.find_blob(REPOSITORY, Digest.of(b"x")))).stored == stored(b"x")
-        await second_metadata.write(blobs.unlink_blob(REPOSITORY, Digest.of(b"x"), protect_used=False))
-        with pytest.raises(RepositoryUnknown):
-            await metadata.read(blobs.find_blob(REPOSITORY, Digest.of(b"x")))
-
-    async def test_limit_holds_for_all_processes_together(self, metadata: Metadata, second_metadata: Metadata) -> None:
-        begins = [
-            _begin(each, f"{name}{number}", most=7)
-            for number in range(10)
-            for name, each in (("a", metadata), ("b", second_metadata))
-        ]
-        outcomes = await asyncio.gather(*begins, return_exceptions=True)
-        assert sum(isinstance(outcome, TooManyUploads) for outcome in outcomes) == 13
-
-    async def test_writes_of_several_processes_all_arrive(self, metadata: Metadata, second_metadata: Metadata) -> None:
-        contents: Sequence[bytes] = [b"%d" % number for number in range(100)]
-        each = [metadata, second_metadata]
-        await asyncio.gather(*(each[number % 2].write(put(content)) for number, content in enumerate(contents)))
-        assert await blob_digests(metadata) == {Digest.of(content) for content in contents}
-
-
-async def _begin(metadata: Metadata, upload_id: str, *, now: int = NOW, most: int = 100) -> None:
+async def begin_upload(metadata: Metadata, upload_id: str, *, now: int = NOW, most: int = 100) -> None:
+    """An upload to REPOSITORY that has no bytes yet."""
     state = UploadState.empty(upload_id, "sha256")
     await metadata.write(uploads.begin_upload(REPOSITORY, state, "sha256", now, most=most))
 
 
-async def _take(metadata: Metadata, holder: str, *, now: int) -> int | None:
+async def take_lease(metadata: Metadata, holder: str, *, now: int) -> int | None:
+    """The fence of the lease on a job, for ten seconds."""
     return await metadata.write(leases.take_lease("job", holder, now=now, seconds=10))
