@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import fcntl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from entrepot.backends import Backends, open_backends, prepare
 from entrepot.config import Settings, without_password
-from entrepot.errors import ConfigInvalid
+from entrepot.errors import ConfigInvalid, Unavailable
 from entrepot.jobs.move import Move
 from entrepot.jobs.move_report import Listener, Moved, Place
 from entrepot.metadata import moves
@@ -19,9 +20,10 @@ def move_registry(source: Settings, target: Settings, listener: Listener) -> Mov
     _require_embedded(source)
     if database_name(source) == database_name(target):
         raise ConfigInvalid(f"{database_name(target)} is where names are kept already", place=database_name(target))
-    prepare(source)
-    prepare(target)
-    return asyncio.run(_move(source, target, listener))
+    with _alone(source):
+        prepare(source)
+        prepare(target)
+        return asyncio.run(_move(source, target, listener))
 
 
 async def _move(source: Settings, target: Settings, listener: Listener) -> Moved:
@@ -38,14 +40,26 @@ async def _move(source: Settings, target: Settings, listener: Listener) -> Moved
 def undo_move(settings: Settings) -> str | None:
     """Let the place that was moved away from take writes again: where to it was moved, None when it was not."""
     _require_embedded(settings)
-    prepare(settings)
 
     async def undo() -> str | None:
         async with _opened(settings) as opened:
             undone = await opened.metadata.write(moves.undo())
             return undone.place if undone is not None else None
 
-    return asyncio.run(undo())
+    with _alone(settings):
+        prepare(settings)
+        return asyncio.run(undo())
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """One process at a time moves a registry; the lock ends with it."""
+    with open(f"{settings.database_path}.move", "a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Unavailable(f"another process is moving {database_name(settings)}; let it end, or end it") from None
+        yield
 
 
 @asynccontextmanager

@@ -126,8 +126,6 @@ class Lines:
 
 
 def _told(progress: Progress) -> str:
-    if progress.step is Step.WAITING:
-        return "another run has begun this move, or was killed a moment ago: waiting for its end"
     if progress.step is Step.HOLDING:
         return "pushes are held off from now on"
     if progress.step is Step.BYTES:

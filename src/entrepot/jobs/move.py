@@ -21,14 +21,12 @@ from entrepot.errors import ConfigInvalid, Unavailable
 from entrepot.jobs.move_blobs import BlobMove
 from entrepot.jobs.move_report import Listener, Moved, Place, Progress, Step, ignore
 from entrepot.jobs.move_rows import RowMove
-from entrepot.metadata import leases, moves, tables
-from entrepot.metadata.base import Operation
+from entrepot.metadata import moves, tables
 from entrepot.metadata.moves import Destination, Origin
 from entrepot.metadata.statistics import count_everything
 
-LEASE_SECONDS = 20
+_HOLD_SECONDS = 20
 _SECONDS_BETWEEN_RENEWALS = 4.0
-_SECONDS_BETWEEN_LOOKS = 0.5
 _MOST_ROUNDS = 20
 _FEW_BLOBS, _FEW_BYTES = 50, 64 * 1024 * 1024  # so much may be left for the time when writers are held off
 
@@ -47,15 +45,10 @@ class Move:
     _holder: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     async def run(self) -> Moved:
-        """Raises ConfigInvalid when the target is not empty, Unavailable when another move runs, or held too long."""
-        await self._take_lease()
-        try:
-            return await _while_kept(self._run(), self._keep_lease)
-        finally:
-            with suppress(Unavailable):
-                await self.source.metadata.write(leases.drop_lease(moves.RUNNING, self._holder))
+        """Raises ConfigInvalid when the target is not empty, Corrupt when what arrives is not what was sent.
 
-    async def _run(self) -> Moved:
+        Nobody else must be moving the same source.
+        """
         if await self._is_done():
             return await self._summary(Moved(was_done=True))
         await self._begin()
@@ -79,7 +72,7 @@ class Move:
 
     async def _hold_writers(self) -> None:
         self.listener(Progress(Step.HOLDING, 0, 0))
-        hold = moves.hold_writers(self._holder, self.target.name, now=self._seconds(), seconds=LEASE_SECONDS)
+        hold = moves.hold_writers(self._holder, self.target.name, now=self._seconds(), seconds=_HOLD_SECONDS)
         await self.source.metadata.write(hold)
 
     async def _finish(self, moved: Moved, blobs: BlobMove) -> None:
@@ -169,24 +162,8 @@ class Move:
     async def _source_id(self) -> str:
         return await self.source.metadata.write(moves.database_id(str(uuid.uuid4())))
 
-    async def _take_lease(self) -> None:
-        """Wait for the lease of a run that was killed to end. Raises Unavailable when that run is alive."""
-        give_up_at = time.monotonic() + LEASE_SECONDS + 2
-        while (await self.source.metadata.write(self._lease())) is None:
-            if time.monotonic() > give_up_at:
-                raise Unavailable(f"another process is moving {self.source.name}; let it end, or end it")
-            self.listener(Progress(Step.WAITING, 0, 0))
-            await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
-
-    def _lease(self) -> Operation[int | None]:
-        return leases.take_lease(moves.RUNNING, self._holder, now=self._seconds(), seconds=LEASE_SECONDS)
-
-    async def _keep_lease(self) -> None:
-        if await self.source.metadata.write(self._lease(), durable=False) is None:
-            raise Unavailable(f"another process has begun to move {self.source.name}")
-
     async def _keep_holding(self) -> None:
-        hold = moves.go_on_holding(self._holder, now=self._seconds(), seconds=LEASE_SECONDS)
+        hold = moves.go_on_holding(self._holder, now=self._seconds(), seconds=_HOLD_SECONDS)
         await self.source.metadata.write(hold, durable=False)
 
     def _seconds(self) -> int:

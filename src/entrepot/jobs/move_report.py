@@ -24,7 +24,6 @@ class Place:
 class Step(Enum):
     """What a move is doing."""
 
-    WAITING = "waiting"  # for the lease of another
     BYTES = "bytes"
     HOLDING = "holding"  # writers are held off from here on
     ROWS = "rows"

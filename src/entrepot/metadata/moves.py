@@ -1,4 +1,4 @@
-"""Operations on a move from one database to another: who runs it, how writers are held off, how both ends are marked.
+"""Operations on a move from one database to another: how writers are held off, how both ends are marked.
 
 All marks are rows among the leases, so that databases of every version have a place for them.
 
@@ -16,8 +16,6 @@ from typing import TypeVar
 from entrepot.errors import Corrupt, Unavailable
 from entrepot.metadata.base import Steps, operation
 from entrepot.metadata.tables import TABLES
-
-RUNNING = "move:running"  # the lease of who moves
 
 _ID = "move:id"  # of the old database: its name for ever
 _HELD = "move:held"  # of the old one: no writers until it expires

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
-from entrepot.errors import BlobUnknown, ConfigInvalid, Unavailable
+from entrepot.digest import CANONICAL
+from entrepot.errors import BlobUnknown, ConfigInvalid, StorageFull, Unavailable
 from entrepot.jobs.move_report import Place, Progress, Step
 from entrepot.metadata import moves, tables
+from entrepot.metadata.base import Operation
 from entrepot.metadata.sqlite import SqliteMetadata
 from entrepot.repositories.local import LocalRegistry
 from entrepot.store.filesystem import FilesystemBlobStore
-from entrepot.store.memory import MemoryBlobStore
+from entrepot.store.memory import MemoryBlobStore, MemoryUpload
 from entrepot.testing.images import build_image, walk_blobs
 from entrepot.testing.repository_suite import push, require_whole
 from entrepot.testing.repository_upload_suite import chunk, read
@@ -23,6 +28,8 @@ from entrepot.testing.repository_upload_suite import chunk, read
 from .moving import APP, BASE, BY_SHA512, CACHE, IMAGE, LONG_NAME, SHARING, V1, fill, move, picture, sqlite_at
 
 EXTRA = build_image(1, seed=77)
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -122,12 +129,7 @@ async def test_move_picks_up_what_is_pushed_while_bytes_are_copied(
         await push(registry.repository(APP), EXTRA, V1)
 
     class PushingStore(MemoryBlobStore):
-        async def check(self) -> None: ...
-
-        async def stat(self, location: str) -> int:
-            return await super().stat(location)
-
-        async def begin_upload(self, *, algorithm: str = "sha256"):  # type: ignore[no-untyped-def]
+        async def begin_upload(self, *, algorithm: str = CANONICAL) -> MemoryUpload:
             nonlocal pushed
             if not pushed:
                 pushed = True
@@ -145,7 +147,7 @@ async def test_writers_are_refused_and_readers_served_while_rows_are_copied(
     steps: list[Step] = []
 
     class WatchedMetadata(SqliteMetadata):
-        async def write(self, operation, *, durable: bool = True):  # type: ignore[no-untyped-def]
+        async def write(self, operation: Operation[T], *, durable: bool = True) -> T:
             if Step.HOLDING in steps:
                 with pytest.raises(Unavailable, match="is being moved to sqlite:///new"):
                     await registry.repository(APP).put_blob(EXTRA.id, chunk(EXTRA.config.data))
@@ -156,7 +158,7 @@ async def test_writers_are_refused_and_readers_served_while_rows_are_copied(
     def listen(progress: Progress) -> None:
         steps.append(progress.step)
 
-    watched = WatchedMetadata(target.metadata._path)  # type: ignore[attr-defined]
+    watched = WatchedMetadata(path_of(target))
     try:
         await move(source, Place(watched, target.store, target.name, target.store_name), listener=listen)
     finally:
@@ -268,3 +270,104 @@ async def test_bytes_that_are_gone_at_the_target_are_copied_anew(source: Place, 
     del memory(target).blobs[lost]
     await move(source, target)
     await require_whole(LocalRegistry(target.store, target.metadata).repository(APP), SHARING, V1)
+
+
+class Died(Exception):
+    """The process is gone: nothing it wanted to do any more happens."""
+
+
+@dataclass
+class Life:
+    """How many writes are left, over both databases; ``after``: the last one is done, and its answer lost."""
+
+    writes: int
+    after: bool
+
+    def step(self) -> bool:
+        """Whether to die at this one. Raises Died when that was before."""
+        self.writes -= 1
+        if self.writes < 0:
+            raise Died
+        return self.writes == 0
+
+
+class MortalMetadata(SqliteMetadata):
+    life: Life
+
+    async def write(self, operation: Operation[T], *, durable: bool = True) -> T:
+        dies = self.life.step()
+        if dies and not self.life.after:
+            raise Died
+        result = await super().write(operation, durable=durable)
+        if dies:
+            raise Died
+        return result
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before_each_write", "after_each_write"])
+async def test_move_that_dies_at_each_step_goes_on_when_it_is_run_again(
+    source: Place, target: Place, tmp_path: Path, after: bool
+) -> None:
+    before = await picture(source.metadata, source.store)
+    mortal = [MortalMetadata(tmp_path / name) for name in ("old/entrepot.db", "new.db")]
+    deaths, moved = 0, None
+    while moved is None:
+        mortal[0].life = mortal[1].life = Life(deaths + 1, after)
+        try:
+            moved = await move(
+                Place(mortal[0], source.store, source.name, source.store_name),
+                Place(mortal[1], target.store, target.name, target.store_name),
+            )
+        except Died:
+            deaths += 1
+        assert await picture(source.metadata, source.store) == before
+    for each in mortal:
+        await each.close()
+    assert deaths > 25
+    assert await picture(target.metadata, target.store) == before
+    with pytest.raises(Unavailable, match="was moved to"):
+        await LocalRegistry(source.store, source.metadata).repository(APP).begin_upload()
+
+
+async def test_writers_are_let_in_when_a_move_dies(source: Place, registry: LocalRegistry) -> None:
+    long_ago = int(time.time()) - 60
+    await source.metadata.write(moves.hold_writers("run", "elsewhere", now=long_ago, seconds=20))
+    await push(registry.repository(APP), EXTRA, V1)
+    await require_whole(registry.repository(APP), EXTRA, V1)
+
+
+async def test_hold_that_has_ended_cannot_be_prolonged(source: Place) -> None:
+    now = int(time.time())
+    await source.metadata.write(moves.hold_writers("run", "elsewhere", now=now, seconds=20))
+    await source.metadata.write(moves.go_on_holding("run", now=now + 19, seconds=20))
+    with pytest.raises(Unavailable, match="held up for so long"):
+        await source.metadata.write(moves.go_on_holding("run", now=now + 40, seconds=20))
+    with pytest.raises(Unavailable, match="held up for so long"):
+        await source.metadata.write(moves.finish_source(moves.Destination("elsewhere", "run"), now=now + 40))
+    assert await source.metadata.read(moves.moved_to()) is None
+
+
+async def test_failed_move_lets_writers_in_at_once(source: Place, target: Place, registry: LocalRegistry) -> None:
+    class FullMetadata(SqliteMetadata):
+        async def write(self, operation: Operation[T], *, durable: bool = True) -> T:
+            if held:
+                raise StorageFull("no space left")
+            return await super().write(operation, durable=durable)
+
+    held: list[Step] = []
+    full = FullMetadata(path_of(target))
+    try:
+        with pytest.raises(StorageFull):
+            await move(
+                source,
+                Place(full, target.store, target.name, target.store_name),
+                listener=lambda progress: held.append(progress.step) if progress.step is Step.ROWS else None,
+            )
+    finally:
+        await full.close()
+    await push(registry.repository(APP), EXTRA, V1)
+
+
+def path_of(place: Place) -> Path:
+    assert isinstance(place.metadata, SqliteMetadata)
+    return place.metadata._path
