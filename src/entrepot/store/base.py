@@ -71,7 +71,10 @@ class Claims(Protocol):
         """A token that proves the claim; None while another holds the name."""
 
     async def renew(self, name: str, token: str) -> bool:
-        """Prolong it; False when it had ended and another has taken the name."""
+        """Prolong it; False when it was dropped, or had ended and another has taken the name.
+
+        A renewal that is late must not bring a dropped claim back.
+        """
 
     async def drop(self, name: str, token: str) -> None:
         """Let the name go, if it is still held with that token."""

@@ -27,7 +27,7 @@ class ProcessClaims:
         return token if self._tokens.setdefault(name, token) == token else None
 
     async def renew(self, name: str, token: str) -> bool:
-        return self._tokens.setdefault(name, token) == token
+        return self._tokens.get(name) == token
 
     async def drop(self, name: str, token: str) -> None:
         if self._tokens.get(name) == token:

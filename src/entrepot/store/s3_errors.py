@@ -17,6 +17,7 @@ from botocore.exceptions import (
     SSLError,
 )
 from botocore.parsers import ResponseParserError
+from botocore.retryhandler import EXCEPTION_MAP
 
 from entrepot.errors import StorageFull, Unavailable
 
@@ -38,7 +39,16 @@ _MESSAGES = {
     "InvalidStorageClass": "the server does not know that storage class; check `s3.storage_class`",
 }
 
-S3Error = (BotoCoreError, ClientError, ResponseParserError, OSError, TimeoutError)
+# what the HTTP client below raises in the middle of a body is not always wrapped
+_BROKEN: tuple[type[BaseException], ...] = tuple(EXCEPTION_MAP["GENERAL_CONNECTION_ERROR"])
+S3Error: tuple[type[BaseException], ...] = (
+    BotoCoreError,
+    ClientError,
+    ResponseParserError,
+    OSError,
+    TimeoutError,
+    *_BROKEN,
+)
 
 
 def code_of(error: BaseException) -> str:
@@ -77,7 +87,15 @@ def is_worth_a_retry(error: BaseException) -> bool:
         return "CERTIFICATE_VERIFY_FAILED" not in str(error)
     if isinstance(error, ClientError):
         return code_of(error) in _BUSY or status_of(error) in _BUSY_STATUS
-    kinds = (ConnectionError, HTTPClientError, ResponseStreamingError, ResponseParserError, OSError, TimeoutError)
+    kinds = (
+        ConnectionError,
+        HTTPClientError,
+        ResponseStreamingError,
+        ResponseParserError,
+        OSError,
+        TimeoutError,
+        *_BROKEN,
+    )
     return isinstance(error, kinds) and not isinstance(error, ProxyConnectionError)
 
 

@@ -54,6 +54,7 @@ class S3Upload:
         self._checked_offset = state.offset
         self._checked_count = self._parts.count
         self._is_committed = False
+        self._has_lost_claim = False  # then all there is may be another's
 
     @property
     def size(self) -> int:
@@ -265,7 +266,9 @@ class S3Upload:
 
     async def cancel(self) -> None:
         await self._stop()
-        if not self._is_committed and not (self._claim is not None and self._claim.is_lost):
+        if self._claim is not None:
+            self._has_lost_claim = self._claim.is_lost
+        if not self._is_committed and not self._has_lost_claim:
             self._is_committed = True  # nothing of it is there any more
             await self._parts.abort()
             self._replace(UploadState(self.id))
@@ -276,6 +279,7 @@ class S3Upload:
         await self._stop()
         self._body.release()
         if self._claim is not None:
+            self._has_lost_claim = self._has_lost_claim or self._claim.is_lost
             claim, self._claim = self._claim, None
             await claim.drop()
 
