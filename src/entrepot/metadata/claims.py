@@ -25,11 +25,12 @@ class LeaseClaims:
 
     async def take(self, name: str) -> str | None:
         token = uuid.uuid4().hex
-        return token if await self.renew(name, token) else None
+        take = leases.take_lease(name, token, now=self._now(), seconds=SECONDS)
+        return None if await self._metadata.write(take, durable=False) is None else token
 
     async def renew(self, name: str, token: str) -> bool:
-        take = leases.take_lease(name, token, now=self._now(), seconds=SECONDS)
-        return await self._metadata.write(take, durable=False) is not None
+        renew = leases.renew_lease(name, token, now=self._now(), seconds=SECONDS)
+        return await self._metadata.write(renew, durable=False)
 
     async def drop(self, name: str, token: str) -> None:
         await self._metadata.write(leases.drop_lease(name, token), durable=False)

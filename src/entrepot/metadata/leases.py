@@ -7,6 +7,7 @@ from entrepot.metadata.named import Named
 
 SELECT_LEASE = Named("leases.SELECT_LEASE")
 TAKE_LEASE = Named("leases.TAKE_LEASE")
+RENEW_LEASE = Named("leases.RENEW_LEASE")
 END_LEASE = Named("leases.END_LEASE")
 DELETE_LEASE = Named("leases.DELETE_LEASE")
 
@@ -23,6 +24,13 @@ def take_lease(name: str, holder: str, *, now: int, seconds: int) -> Steps[int |
     """Take or prolong a lease: its fence, which grows with every change of hands; None while another holds it."""
     rows = yield TAKE_LEASE, {"name": name, "holder": holder, "now": now, "expires_at": now + seconds}
     return rows[0][0] if rows else None
+
+
+@operation
+def renew_lease(name: str, holder: str, *, now: int, seconds: int) -> Steps[bool]:
+    """Prolong a lease that is still there; False when it is not. So one that was dropped does not come back."""
+    rows = yield RENEW_LEASE, {"lease": name, "current": holder, "until": now + seconds}
+    return bool(rows)
 
 
 @operation

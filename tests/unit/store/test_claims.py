@@ -72,6 +72,14 @@ async def test_drop_claim_lets_the_next_one_take_it(claims: Claims) -> None:
     assert await claims.take("a") is not None
 
 
+async def test_renew_claim_that_was_dropped_does_not_bring_it_back(claims: Claims) -> None:
+    token = await claims.take("a")
+    assert token is not None
+    await claims.drop("a", token)
+    assert not await claims.renew("a", token)
+    assert await claims.take("a") is not None
+
+
 async def test_drop_claim_of_another_leaves_it(claims: Claims) -> None:
     await claims.take("a")
     await claims.drop("a", "not the token")

@@ -26,6 +26,13 @@ TAKE_LEASE = _insert.on_conflict_do_update(
     where=_is_held | (leases.c.expires_at <= bindparam("now")),
 ).returning(leases.c.fence)
 
+RENEW_LEASE = (
+    sa.update(leases)
+    .where(leases.c.name == bindparam("lease"), leases.c.holder == bindparam("current"))
+    .values(expires_at=bindparam("until"))
+    .returning(leases.c.fence)
+)
+
 END_LEASE = (
     sa.update(leases)
     .where(leases.c.name == bindparam("lease"), leases.c.holder == bindparam("current"))
