@@ -28,9 +28,9 @@ from entrepot.testing.images import build_image, walk_blobs
 
 Say = Callable[[str], None]
 
-_REPEATS = 5
+_REPEATS = 3
 _LAYERS, _DOCKER_LAYERS, _DOCKER_LAYER = 8, 10, MIB
-_QUIET_SECONDS, _POLL_SECONDS = 0.15, 0.03
+_QUIET_SECONDS, _POLL_SECONDS = 0.1, 0.02
 _REPOSITORY, _OTHER = "count/app", "count/other"
 _PATCH = {"Content-Type": "application/octet-stream"}
 
@@ -57,6 +57,12 @@ class Counted:
     def __init__(self, server: Server, proxies: Sequence[CountingProxy]) -> None:
         self.server = server
         self._proxies = proxies
+        self._layers: list[Blob] = []
+
+    def new_manifest(self) -> Manifest:
+        """Of layers that are there, and not there itself."""
+        self._layers = self._layers or [self.prepared(unique_blob(KIB)) for _ in range(1 + _LAYERS)]
+        return image_manifest(self._layers[0], self._layers[1:], serial=str(next(_serial)))
 
     def prepared(self, blob: Blob, repository: str = _REPOSITORY) -> Blob:
         """Stored; what that costs does not count."""
@@ -95,14 +101,9 @@ class Counted:
 Kind = Callable[[Counted], Callable[[], object]]
 
 
-def _manifest(counted: Counted) -> Manifest:
-    blobs = [counted.prepared(unique_blob(KIB)) for _ in range(1 + _LAYERS)]
-    return image_manifest(blobs[0], blobs[1:], serial=str(next(_serial)))
-
-
 def _read_manifest(method: str, *, by_tag: bool) -> Kind:
     def prepare(counted: Counted) -> Callable[[], object]:
-        manifest = _manifest(counted)
+        manifest = counted.new_manifest()
         with connected(counted.server.port) as client:
             client.put_manifest(_REPOSITORY, "latest", manifest)
         path = f"/v2/{_REPOSITORY}/manifests/{'latest' if by_tag else manifest.digest}"
@@ -167,7 +168,7 @@ def _mount(counted: Counted) -> Callable[[], object]:
 
 
 def _put_manifest(counted: Counted) -> Callable[[], object]:
-    manifest = _manifest(counted)
+    manifest = counted.new_manifest()
     return lambda: counted.ask("PUT", f"/v2/{_REPOSITORY}/manifests/latest", 201, manifest.content)
 
 

@@ -50,6 +50,13 @@ def head_manifest_by_digest(site: Site, name: str) -> Load:
     return ab_head(server.url(path), connections=32, seconds=site.settings.seconds)
 
 
+def get_address(site: Site, name: str) -> Load:
+    """The redirect is not followed."""
+    server, blob = site.place_blob(name, MIB)
+    url = server.url(f"/v2/{REPOSITORY}/blobs/{blob.digest}")
+    return wrk(url, connections=32, seconds=site.settings.seconds)
+
+
 def stream_blob(size: int, *, connections: int) -> Run:
     """To the end, redirects followed."""
 
@@ -196,7 +203,7 @@ SCALED_OUT = [
     _measure(
         "redirect",
         "GET 1 MiB blob, answer 307 only, c32",
-        get_blob(MIB, connections=32),
+        get_address,
         no_goal(),
         unit=RATE,
         contenders=(ENTREPOT_REDIRECT, DISTRIBUTION_REDIRECT),
