@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from entrepot import assembly
-from entrepot.backends import Durability
+from entrepot.backends import Durability, prepare
 from entrepot.cli.serve import overrides, serve
 from entrepot.config import Settings, load
 from entrepot.testing.faults import FaultPlan, FaultyCommit, FaultyDisk
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> None:
     with serve.make_context("serve", list(arguments[1:])) as context:
         config_file = context.params.pop("config_file")
         settings = load(config_file, overrides(**context.params))
-    assembly.prepare(settings)
+    prepare(settings)
     assembly.serve(settings, faulty(settings))
 
 
