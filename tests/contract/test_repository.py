@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from entrepot.metadata.claims import LeaseClaims
+from entrepot.metadata.postgres import PostgresMetadata
+from entrepot.metadata.postgres_options import PostgresOptions
 from entrepot.metadata.sqlite import SqliteMetadata
 from entrepot.metadata.statistics import Statistics, count_everything
 from entrepot.repositories.local import LocalRegistry
@@ -56,6 +58,24 @@ class TestLocalRepositoryOnDisk(_Local, SharedRepositorySuite):
     @pytest.fixture
     async def second_registry(self, tmp_path: Path, database: Path) -> AsyncIterator[LocalRegistry]:
         metadata = SqliteMetadata(database)
+        yield LocalRegistry(FilesystemBlobStore(tmp_path), metadata)
+        await metadata.close()
+
+
+class TestLocalRepositoryOnPostgresql(_Local, SharedRepositorySuite):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> BlobStore:
+        return FilesystemBlobStore(tmp_path)
+
+    @pytest.fixture
+    async def registry(self, store: BlobStore, postgresql: str) -> AsyncIterator[LocalRegistry]:
+        metadata = PostgresMetadata(PostgresOptions(postgresql))
+        yield LocalRegistry(store, metadata)
+        await metadata.close()
+
+    @pytest.fixture
+    async def second_registry(self, tmp_path: Path, postgresql: str) -> AsyncIterator[LocalRegistry]:
+        metadata = PostgresMetadata(PostgresOptions(postgresql))
         yield LocalRegistry(FilesystemBlobStore(tmp_path), metadata)
         await metadata.close()
 
