@@ -55,7 +55,8 @@ def count_everything() -> Steps[Statistics]:
     (manifest_rows,) = yield COUNT_MANIFESTS, {}
     (repository_rows,) = yield COUNT_REPOSITORIES, {}
     (upload_rows,) = yield COUNT_UPLOADS, {}
-    return Statistics(held[0], held[1], manifest_rows[0], repository_rows[0], upload_rows[0])
+    blob_bytes = int(held[1])  # a sum is a Decimal in PostgreSQL
+    return Statistics(held[0], blob_bytes, manifest_rows[0], repository_rows[0], upload_rows[0])
 
 
 class CountedPage(NamedTuple):
