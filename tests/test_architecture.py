@@ -22,8 +22,10 @@ MAX_FUNCTION_LINES = 80
 # Each library has one home, so that it can be replaced in one place.
 HOMES = {
     "aiohttp": {"transport"},
+    "aiobotocore": {"store"},
     "alembic": {"metadata"},
     "asyncpg": {"metadata"},
+    "botocore": {"store"},
     "click": {"cli"},
     "granian": {"server"},
     "isal": {"layers"},
