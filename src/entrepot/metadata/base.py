@@ -40,7 +40,7 @@ class Lock(NamedTuple):
     exclusive: bool
 
 
-# A Named, or SQL with :name parameters. With a list of parameters it is run once for each, and no rows come back.
+# A Named, or SQL with :name parameters. With a list of parameters it is run once for each, and all rows come back.
 Statement = tuple[str, Parameters | Sequence[Parameters]] | Lock
 Steps = Generator[Statement, list[Row], T]
 

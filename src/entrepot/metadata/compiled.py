@@ -25,8 +25,6 @@ from entrepot.metadata.texts import Text
 
 _SQLITE: Dialect = SQLiteDialect_pysqlite(paramstyle="qmark")
 _POSTGRESQL: Dialect = PGDialect(paramstyle="named")  # type: ignore[no-untyped-call]  # it comes without types
-_EXPANDING = re.compile(r"\(__\[POSTCOMPILE_(\w+)\]\)")
-_MEMBER = re.compile(r"IN \(__\[POSTCOMPILE_(\w+)\]\)")
 
 
 def statements() -> Iterator[tuple[str, sa.Executable]]:
@@ -41,17 +39,16 @@ def statements() -> Iterator[tuple[str, sa.Executable]]:
 def text_of(statement: sa.Executable) -> Text:
     """The text of one statement for SQLite."""
     compiler = _compile(statement, _SQLITE)
-    return Text(_EXPANDING.sub(r"([\1])", str(compiler)), tuple(compiler.positiontup or ()), _constants(compiler))
+    return Text(str(compiler), tuple(compiler.positiontup or ()), _constants(compiler))
 
 
 def postgresql_text_of(statement: sa.Executable) -> str:
     """The text of one statement for PostgreSQL, with ``:name`` parameters.
 
-    Constants stand in it: a parameter's type would be guessed from where it stands. A list is one parameter,
-    so that there is one text, and one prepared statement, for lists of any length.
+    Constants stand in it: a parameter's type would be guessed from where it stands.
     """
     compiler = _compile(statement, _POSTGRESQL)
-    text = _MEMBER.sub(r"= ANY (:\1)", str(compiler))
+    text = str(compiler)
     for name, value in _constants(compiler).items():
         text = re.sub(rf":{name}\b", _literal(value), text)
     return text

@@ -28,15 +28,12 @@ from entrepot.metadata.statements import (
 )
 from entrepot.reference import RepositoryName, Tag
 
-_AT_ONCE = 500  # parameters of one IN list
-
-
 SELECT_BY_DIGEST = Named("manifests.SELECT_BY_DIGEST")
 SELECT_BY_TAG = Named("manifests.SELECT_BY_TAG")
 SELECT_HEAD_BY_DIGEST = Named("manifests.SELECT_HEAD_BY_DIGEST")
 SELECT_HEAD_BY_TAG = Named("manifests.SELECT_HEAD_BY_TAG")
-SELECT_LINKED_SIZES = Named("manifests.SELECT_LINKED_SIZES")
-SELECT_MANIFEST_SIZES = Named("manifests.SELECT_MANIFEST_SIZES")
+SELECT_LINKED_SIZE = Named("manifests.SELECT_LINKED_SIZE")
+SELECT_MANIFEST_SIZE = Named("manifests.SELECT_MANIFEST_SIZE")
 INSERT_MANIFEST = Named("manifests.INSERT_MANIFEST")
 INSERT_EDGE = Named("manifests.INSERT_EDGE")
 SELECT_TAG_DIGEST = Named("manifests.SELECT_TAG_DIGEST")
@@ -215,12 +212,12 @@ def _require(condition: TagCondition, repository_id: int, names: Sequence[Tag]) 
 def _require_children(
     repository: RepositoryName, repository_id: int, manifest: Manifest, *, allow_missing: bool, allow_partial: bool
 ) -> Steps[None]:
-    linked = yield from _sizes(SELECT_LINKED_SIZES, repository_id, manifest.blobs)
+    linked = yield from _sizes(SELECT_LINKED_SIZE, repository_id, manifest.blobs)
     errors = list(_faults(repository, manifest.blobs, linked, "blob", allow_missing=allow_missing))
-    children = yield from _sizes(SELECT_MANIFEST_SIZES, repository_id, manifest.manifests)
+    children = yield from _sizes(SELECT_MANIFEST_SIZE, repository_id, manifest.manifests)
     # build caches keep layers in an index, so what is no manifest may still be a blob
     others = [child for child in manifest.manifests if child.digest not in children]
-    children |= yield from _sizes(SELECT_LINKED_SIZES, repository_id, others)
+    children |= yield from _sizes(SELECT_LINKED_SIZE, repository_id, others)
     may_lack = allow_missing or allow_partial
     errors += _faults(repository, manifest.manifests, children, "manifest", allow_missing=may_lack)
     if errors:
@@ -228,13 +225,11 @@ def _require_children(
 
 
 def _sizes(statement: Any, repository_id: int, children: Sequence[Descriptor]) -> Steps[dict[str, int]]:
-    digests = list({child.digest for child in children})
-    sizes: dict[str, int] = {}
-    for first in range(0, len(digests), _AT_ONCE):
-        part = digests[first : first + _AT_ONCE]
-        rows = yield statement, {"repository_id": repository_id, "digests": part}
-        sizes.update((row[0], row[1]) for row in rows)
-    return sizes
+    digests = {child.digest for child in children}
+    if not digests:
+        return {}
+    rows = yield statement, [{"repository_id": repository_id, "digest": digest} for digest in sorted(digests)]
+    return {row[0]: row[1] for row in rows}
 
 
 def _faults(

@@ -141,11 +141,12 @@ class PostgresConnection:
             return []
         named, values = statement
         text = text_of(named)
+        rows: list[Row]
         if isinstance(values, Mapping):
-            rows: list[Row] = await self._connection.fetch(text.text, *text.arguments(values))
-            return rows
-        await self._connection.executemany(text.text, [text.arguments(each) for each in values])
-        return []
+            rows = await self._connection.fetch(text.text, *text.arguments(values))
+        else:  # sent all at once
+            rows = await self._connection.fetchmany(text.text, [text.arguments(each) for each in values])
+        return rows
 
 
 def _leading_locks(steps: Steps[T]) -> tuple[list[Lock], Statement | None, Any]:

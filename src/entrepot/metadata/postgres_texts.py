@@ -21,7 +21,7 @@ _NAME = re.compile(r"(?<![:\w]):([a-z]\w*)")
 
 @dataclass(frozen=True, slots=True)
 class NumberedText:
-    """``$1`` is the value of ``names[0]``, and so on; a list of any length is one value, in ``= ANY ($1)``."""
+    """``$1`` is the value of ``names[0]``, and so on."""
 
     text: str
     names: tuple[str, ...]

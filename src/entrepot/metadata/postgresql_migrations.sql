@@ -124,3 +124,8 @@ CREATE TABLE counts (
     PRIMARY KEY (name)
 );
 UPDATE alembic_version SET version_num='0004' WHERE alembic_version.version_num = '0003';
+
+-- revision 0005
+DROP INDEX links_digest;
+CREATE INDEX links_digest ON links (digest, repository_id);
+UPDATE alembic_version SET version_num='0005' WHERE alembic_version.version_num = '0004';

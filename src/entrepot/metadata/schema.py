@@ -64,7 +64,7 @@ links = Table(
     _column("blob_id", Key, ForeignKey("blobs.id")),
     _column("created_at", BigInteger),
     PrimaryKeyConstraint("repository_id", "digest"),
-    Index("links_digest", "digest"),
+    Index("links_digest", "digest", "repository_id"),
     Index("links_blob", "blob_id"),
     sqlite_with_rowid=False,
 )

@@ -62,9 +62,7 @@ def _execute(connection: sqlite3.Connection, statement: Statement) -> list[Row]:
     text, values = statement
     if isinstance(values, Mapping):
         return connection.execute(*_prepared(text, values)).fetchall()
-    for each in values:
-        connection.execute(*_prepared(text, each))
-    return []
+    return [row for each in values for row in connection.execute(*_prepared(text, each))]
 
 
 def _prepared(text: str, values: Parameters) -> tuple[str, Any]:

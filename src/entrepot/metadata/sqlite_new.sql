@@ -3,7 +3,7 @@ CREATE TABLE alembic_version (
 	version_num VARCHAR(32) NOT NULL, 
 	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO "alembic_version" VALUES('0004');
+INSERT INTO "alembic_version" VALUES('0005');
 CREATE TABLE blobs (
 	id INTEGER NOT NULL, 
 	digest TEXT NOT NULL, 
@@ -140,7 +140,6 @@ CREATE TABLE uploads (
 ;
 CREATE UNIQUE INDEX repositories_name ON repositories (name);
 CREATE UNIQUE INDEX blobs_digest ON blobs (digest);
-CREATE INDEX links_digest ON links (digest);
 CREATE INDEX links_blob ON links (blob_id);
 CREATE UNIQUE INDEX manifests_digest ON manifests (repository_id, digest);
 CREATE INDEX manifests_subject ON manifests (repository_id, subject, digest) WHERE subject IS NOT NULL;
@@ -148,4 +147,5 @@ CREATE INDEX edges_digest ON edges (digest);
 CREATE INDEX tags_manifest ON tags (manifest_id);
 CREATE INDEX uploads_repository ON uploads (repository);
 CREATE INDEX uploads_updated ON uploads (updated_at);
+CREATE INDEX links_digest ON links (digest, repository_id);
 COMMIT;

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from entrepot.errors import Unavailable
 
-HEAD = "0004"  # what this program knows
+HEAD = "0005"  # what this program knows
 
 
 @dataclass(frozen=True, slots=True)

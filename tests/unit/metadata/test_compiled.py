@@ -26,16 +26,6 @@ def test_statement_takes_its_values_in_the_order_of_its_text() -> None:
     assert list(values) == [5, "d"]
 
 
-@pytest.mark.parametrize("members", [[], ["a"], ["a", "b", "c"]], ids=len)
-def test_list_becomes_as_many_parameters_as_it_has_members(members: list[str]) -> None:
-    statement = sa.select(blobs.c.id).where(
-        blobs.c.size > bindparam("size"), blobs.c.digest.in_(bindparam("digests", expanding=True))
-    )
-    text, values = compiled(statement, {"digests": members, "size": 5})
-    assert text.count("?") == 1 + len(members)
-    assert list(values) == [5, *members]
-
-
 @pytest.mark.parametrize("constant", [None, 0, "", "gone"])
 def test_constant_in_the_statement_is_kept_whatever_it_is(constant: object) -> None:
     statement = sa.update(blobs).where(blobs.c.digest == bindparam("lost")).values(location=constant)
@@ -56,11 +46,6 @@ def test_texts_for_postgresql_are_those_of_the_statements() -> None:
     kept = (SOURCE / "metadata" / postgres_texts.FILE).read_text("utf-8")
     assert kept == postgresql_json(), "make docs writes the file"
     assert set(postgres_texts.texts()) == {name for name, _ in statements()}
-
-
-def test_list_is_one_parameter_for_postgresql() -> None:
-    statement = sa.select(blobs.c.id).where(blobs.c.digest.in_(bindparam("digests", expanding=True)))
-    assert postgresql_text_of(statement).endswith("blobs.digest = ANY (:digests)")
 
 
 @pytest.mark.parametrize(("constant", "text"), [(None, "NULL"), (0, "0"), (True, "1")], ids=str)

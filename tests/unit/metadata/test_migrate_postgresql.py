@@ -123,10 +123,9 @@ async def test_upgrade_lets_others_through_while_a_table_is_in_use(
     monkeypatch.setattr(migrate_postgresql, "_BEGIN", migrate_postgresql._BEGIN.replace("'2s'", "'100ms'"))
     options = PostgresOptions(empty_postgresql)
     await upgrade(options)
-    late = scripts() | {
-        "9998": "ALTER TABLE blobs ADD COLUMN more TEXT; UPDATE alembic_version SET version_num = '9998'"
-    }
-    monkeypatch.setattr(migrate_postgresql, "scripts", lambda: late)
+    script = "ALTER TABLE blobs ADD COLUMN more TEXT; UPDATE alembic_version SET version_num = '9998'"
+    later = {**scripts(), "9998": script}
+    monkeypatch.setattr(migrate_postgresql, "scripts", lambda: later)
     monkeypatch.setattr("entrepot.metadata.versions.HEAD", "9998")
     user = await asyncpg.connect(empty_postgresql)
     async with user.transaction():

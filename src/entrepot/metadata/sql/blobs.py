@@ -25,6 +25,7 @@ SELECT_LINKED_ANYWHERE = (
     select(*_BLOB)
     .join_from(links, blobs, blobs.c.id == links.c.blob_id)
     .where(links.c.digest == bindparam("digest"), blobs.c.location.is_not(None))
+    .order_by(links.c.repository_id)  # the order of the index, so that none of many is searched for elsewhere
     .limit(1)
 )
 
@@ -65,9 +66,13 @@ DELETE_LINK = (
     .returning(links.c.blob_id)
 )
 
+# The function keeps it from looking at all manifests anywhere that name the blob: those of one repository are fewer.
 SELECT_USER = (
     select(manifests.c.digest)
-    .join_from(edges, manifests, manifests.c.id == edges.c.manifest_id)
-    .where(edges.c.digest == bindparam("digest"), manifests.c.repository_id == bindparam("repository_id"))
+    .join_from(manifests, edges, manifests.c.id == edges.c.manifest_id)
+    .where(
+        manifests.c.repository_id == bindparam("repository_id"),
+        sa.func.substr(edges.c.digest, 1) == bindparam("digest"),
+    )
     .limit(1)
 )

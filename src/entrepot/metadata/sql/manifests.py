@@ -30,19 +30,21 @@ SELECT_HEAD_BY_DIGEST = select(*_HEAD).select_from(_from_digest).where(_by_diges
 
 SELECT_HEAD_BY_TAG = select(*_HEAD).select_from(_from_tag).where(_by_tag)
 
-SELECT_LINKED_SIZES = (
+# One at a time, for several digests at once: of a list PostgreSQL does not know how long it is, and may rather look at
+# the whole repository.
+SELECT_LINKED_SIZE = (
     select(links.c.digest, blobs.c.size)
     .join_from(links, blobs, blobs.c.id == links.c.blob_id)
     .where(
         links.c.repository_id == bindparam("repository_id"),
-        links.c.digest.in_(bindparam("digests", expanding=True)),
+        links.c.digest == bindparam("digest"),
         blobs.c.location.is_not(None),
     )
 )
 
-SELECT_MANIFEST_SIZES = select(manifests.c.digest, manifests.c.size).where(
+SELECT_MANIFEST_SIZE = select(manifests.c.digest, manifests.c.size).where(
     manifests.c.repository_id == bindparam("repository_id"),
-    manifests.c.digest.in_(bindparam("digests", expanding=True)),
+    manifests.c.digest == bindparam("digest"),
 )
 
 _OVERWRITTEN = ("media_type", "size", "content", "subject", "artifact_type", "referrer")
