@@ -19,7 +19,11 @@ from tests.services.tcp_proxy import TcpProxy
 
 from .cluster import Cluster
 
-HURRIED = {"ENTREPOT_POSTGRESQL__WAIT_SECONDS": "2", "ENTREPOT_S3__WAIT_SECONDS": "2"}
+HURRIED = {
+    "ENTREPOT_POSTGRESQL__WAIT_SECONDS": "2",
+    "ENTREPOT_S3__WAIT_SECONDS": "2",
+    "ENTREPOT_S3__READ_TIMEOUT_SECONDS": "3",
+}
 
 
 @pytest.fixture(scope="session")

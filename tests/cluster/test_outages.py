@@ -10,10 +10,11 @@ from collections.abc import Callable
 import pytest
 
 from entrepot.digest import Digest
+from entrepot.manifest import OCI_INDEX
 from entrepot.testing.server import RegistryProcess
 from tests.hostile.raw import Reply, assert_refused
 from tests.hostile.waiting import eventually
-from tests.process.pushing import begin_upload, image_of, push_image
+from tests.process.pushing import INDEX, begin_upload, image_of, push_image
 from tests.services.tcp_proxy import TcpProxy
 
 from .cluster import Cluster
@@ -78,7 +79,7 @@ def test_writes_without_database_are_refused_for_now(
     break_(network)
     assert_unavailable(ask(hurried.port, "POST", f"/v2/{name}/blobs/uploads/"))
     assert_unavailable(ask(hurried.port, "PATCH", location, body=b"bytes"))
-    assert_unavailable(ask(hurried.port, "PUT", f"/v2/{name}/manifests/v1", body=b"{}"))
+    assert_unavailable(ask(hurried.port, "PUT", f"/v2/{name}/manifests/v1", body=INDEX, content_type=OCI_INDEX))
     network.heal()
     eventually(lambda: ask(hurried.port, "PATCH", location, body=b"bytes").status == 202, seconds=15)
 

@@ -90,7 +90,7 @@ def test_manifest_is_refused_while_any_replica_knows_its_layer_deleted(ports: li
     content = image_of(b"a layer that goes")
     ask(ports[0], "DELETE", f"/v2/{name}/manifests/{Digest.of(content)}")
     assert ask(ports[1], "DELETE", f"/v2/{name}/blobs/{layer}").status == 202
-    assert_refused(put_manifest(ports[2], name, "v2", content, OCI_MANIFEST), 404, "MANIFEST_BLOB_UNKNOWN")
+    assert_refused(put_manifest(ports[2], name, "v2", content, OCI_MANIFEST), 400, "MANIFEST_BLOB_UNKNOWN")
 
 
 def test_same_blob_pushed_to_every_replica_at_once_is_stored_once(

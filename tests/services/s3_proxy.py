@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections import Counter
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ _REFUSAL = (
 )
 _LARGEST_ANSWER = 1 << 20  # an answer is cut within so many bytes, small numbers being as likely as large ones
 _LAST_WORDS_SECONDS = 2.0
+_END_OF_ANSWER_SECONDS = 0.2  # of silence; the connection would stay open for the next request
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class FaultyS3Proxy(Relay):
                 if fate == "passed":
                     continue
                 answers.cancel()
+                await asyncio.gather(answers, return_exceptions=True)
                 if fate == "answer cut":
                     await _relay_some(server, client, int(_LARGEST_ANSWER ** self._random.random()))
                 client.reset()
@@ -103,9 +106,14 @@ async def _relay_answers(server: Peer, client: Peer) -> None:
 
 
 async def _relay_some(server: Peer, client: Peer, left: int) -> None:
-    while left and (piece := await server.reader.read(min(left, PIECE))):
-        left -= len(piece)
-        await client.send(piece)
+    """As many bytes of an answer, or all of it if it is shorter."""
+    piece = await server.reader.read(min(left, PIECE))
+    with contextlib.suppress(TimeoutError):
+        while piece:
+            left -= len(piece)
+            await client.send(piece)
+            async with asyncio.timeout(_END_OF_ANSWER_SECONDS):
+                piece = await server.reader.read(min(left, PIECE)) if left else b""
 
 
 async def _refuse(client: Peer) -> None:

@@ -16,6 +16,7 @@ MIB = 1024 * 1024
 LARGEST_IN_MEMORY = 64 * MIB  # of one part
 _READ_PIECE = 256 * 1024
 _FEW_PIECES = 64
+_SMALL = 64 * 1024
 
 
 class _Hash(Protocol):
@@ -65,6 +66,11 @@ class PartBody:
     @property
     def is_in_file(self) -> bool:
         return self._file is not None
+
+    @property
+    def is_small(self) -> bool:
+        """Whether ``as_bytes`` is quick, and sending it at once as well; streams cost a round trip more."""
+        return self._file is None and self.size <= _SMALL
 
     def add(self, pieces: Sequence[bytes]) -> None:
         """Append. Raises OSError when a temporary file cannot be written."""
@@ -136,6 +142,7 @@ class Outgoing:
 
     def __init__(self, body: PartBody, size: int, sha256: str | None) -> None:
         self.sha256 = sha256
+        self.taken = 0  # pieces that the client has asked for
         self._body = body
         self._size = size
 
@@ -145,8 +152,11 @@ class Outgoing:
     def __bool__(self) -> bool:
         return True
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._body.stream()
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for piece in self._body.stream():
+            self.taken += 1
+            yield piece
+        self.taken += 1
 
     def read(self, size: int = -1) -> bytes:
         raise RuntimeError(f"{type(self).__name__} is read asynchronously only, not {size} bytes at once")

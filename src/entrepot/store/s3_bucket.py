@@ -23,7 +23,7 @@ _HASH_AT_ONCE = 1024 * 1024
 class S3Bucket:
     """What the store and its uploads share. ``keys`` says where things lie."""
 
-    def __init__(self, options: S3Options, *, threads: int = 16) -> None:
+    def __init__(self, options: S3Options, *, threads: int = 4) -> None:
         self.options = options
         self.keys = S3Keys(options.prefix)
         self.client = S3Client(options)

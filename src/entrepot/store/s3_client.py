@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -20,6 +20,8 @@ from entrepot.errors import ConfigInvalid
 from entrepot.store.s3_body import Outgoing, PartBody
 from entrepot.store.s3_errors import S3Error, is_worth_a_retry, translate
 from entrepot.store.s3_options import S3Options
+from entrepot.store.threads import wait_out
+from entrepot.version import __version__
 
 Answer = Mapping[str, Any]
 Refusal = Callable[[BaseException], bool]
@@ -60,6 +62,11 @@ class S3Client:
         """For messages."""
         return self._endpoint
 
+    @property
+    def region(self) -> str:
+        """The one in use, once there was a request."""
+        return str(self._client.meta.region_name) if self._client is not None else self.options.region
+
     async def is_signed(self) -> bool:
         """Whether bodies are signed; over TLS they need not be."""
         await self._open()
@@ -96,12 +103,30 @@ class S3Client:
 
     async def attempt(self, operation: str, *, body: PartBody | None = None, **parameters: Any) -> Answer:
         """Do it once; raises what botocore raises."""
-        client = await self._open()
-        if body is not None:
-            parameters["Body"] = body.outgoing() if body.size else b""
-            parameters["ContentLength"] = body.size
-        answer: Answer = await getattr(client, operation)(Bucket=self.options.bucket, **parameters)
-        return answer
+        request = getattr(await self._open(), operation)
+        if body is None:
+            answer: Answer = await request(Bucket=self.options.bucket, **parameters)
+            return answer
+        if body.is_small:
+            parameters["Body"] = body.as_bytes()
+            return dict(await request(Bucket=self.options.bucket, **parameters))
+        outgoing = body.outgoing()
+        parameters |= {"Body": outgoing, "ContentLength": body.size}
+        return await self._watch(request(Bucket=self.options.bucket, **parameters), outgoing)
+
+    async def _watch(self, request: Coroutine[Any, Any, Answer], outgoing: Outgoing) -> Answer:
+        """The time limits below are for answers; a server that takes no more bytes is noticed here."""
+        running = asyncio.create_task(request)
+        try:
+            while not running.done():
+                taken = outgoing.taken
+                await asyncio.wait({running}, timeout=self.options.read_timeout_seconds)
+                if not running.done() and outgoing.taken == taken:
+                    raise TimeoutError(f"nothing moved for {self.options.read_timeout_seconds:g} seconds")
+            return running.result()
+        finally:
+            running.cancel()
+            await wait_out({running})
 
     async def pages(self, operation: str, *, doing: str, **parameters: Any) -> AsyncIterator[Answer]:
         """The pages of a listing of objects, each tried again by itself."""
@@ -182,7 +207,7 @@ def _config(options: S3Options, endpoint: str) -> AioConfig:
         retries={"total_max_attempts": 1},  # we do it ourselves, by time
         request_checksum_calculation="when_required",  # many other servers know nothing of the new checksums
         response_checksum_validation="when_required",
-        user_agent_appid="entrepot",
+        user_agent=f"entrepot/{__version__}",  # to put together botocore's own takes long, each time
     )
 
 

@@ -34,6 +34,7 @@ _MESSAGES = {
     "ExpiredToken": "the session token has expired; get new credentials",
     "InvalidToken": "the server finds the session token wrong; check AWS_SESSION_TOKEN",
     "AuthorizationHeaderMalformed": "the server wants another region; set `s3.region` or AWS_REGION",
+    "301": "the bucket is in another region or at another endpoint; set `s3.region` or `s3.endpoint`",
     "PermanentRedirect": "the bucket is in another region or at another endpoint; set `s3.region` or `s3.endpoint`",
     "IllegalLocationConstraintException": "the bucket is in another region; set `s3.region` or AWS_REGION",
     "InvalidStorageClass": "the server does not know that storage class; check `s3.storage_class`",

@@ -10,7 +10,7 @@ from typing import Any
 from entrepot.errors import Unavailable
 from entrepot.store.s3_bucket import S3Bucket
 from entrepot.store.s3_client import Answer
-from entrepot.store.s3_errors import code_of, is_denied, is_missing, is_session_gone
+from entrepot.store.s3_errors import code_of, is_denied, is_missing, is_session_gone, status_of
 
 _PROBE = "probe"
 
@@ -47,8 +47,8 @@ def policy(bucket: S3Bucket) -> str:
 
 async def _create(bucket: S3Bucket) -> None:
     parameters: dict[str, Any] = {}
-    region = bucket.options.region
-    if region and region != "us-east-1" and not bucket.options.endpoint:  # other servers have regions of one name only
+    region = bucket.client.region
+    if region != "us-east-1" and ".amazonaws.com" in bucket.client.endpoint:  # others have their own names, or none
         parameters["CreateBucketConfiguration"] = {"LocationConstraint": region}
     made = await bucket.client.ask("create_bucket", _is_refused_or_there, doing="create the bucket", **parameters)
     if made is None and await bucket.client.ask("head_bucket", _is_absent_or_hidden, doing="find the bucket") is None:
@@ -92,7 +92,8 @@ async def _try(bucket: S3Bucket, operation: str, **parameters: Any) -> Answer | 
 
 
 def _is_absent_or_hidden(error: BaseException) -> bool:
-    return is_missing(error) or is_denied(error)
+    # to HEAD a server says no more than a number; what it is about is told by the next request
+    return is_missing(error) or is_denied(error) or status_of(error) == 400
 
 
 def _is_refused_or_there(error: BaseException) -> bool:
