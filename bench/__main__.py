@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import platform
 import signal
@@ -29,6 +30,7 @@ from bench.transfers import TRANSFERS
 
 ROUNDS, SCALED_ROUNDS, QUICK_ROUNDS = 5, 3, 1
 SECONDS, QUICK_SECONDS = 2, 1
+SCALED_MINUTES = 11
 _FULL = Seeds(repositories=100_000, manifests=1_000_000, tags=10_000)
 _QUICK_FULL = Seeds(repositories=10_000, manifests=20_000, tags=10_000)
 _SPARSE = Seeds(repositories=200, manifests=200, tags=200)
@@ -48,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = _settings(options)
     environment = _environment(settings)
     begun = time.monotonic()
-    results, costs = _run(settings, measures, operations=matches(OPERATIONS, options.only))
+    deadline = begun + 60 * (options.minutes or (SCALED_MINUTES if options.scale else math.inf))
+    results, costs = _run(settings, measures, deadline, operations=matches(OPERATIONS, options.only))
     environment["took_seconds"] = round(time.monotonic() - begun)
     report.write_json(options.json, {**environment, OPERATIONS: [asdict(cost) for cost in costs]}, results)
     _print(environment, results, costs)
@@ -61,10 +64,13 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m bench", description="entrepot beside docker-registry and nginx, on this machine."
     )
     parser.add_argument("--only", action="append", default=[], metavar="PATTERN", help="measures to run; repeatable")
-    parser.add_argument("--scale", action="store_true", help="only what is about PostgreSQL and S3: 12 minutes")
+    parser.add_argument("--scale", action="store_true", help="only what is about PostgreSQL and S3")
     parser.add_argument("--list", action="store_true", help="print the measures and end")
     parser.add_argument("--quick", action="store_true", help="one short round, little stored, no 10 GiB upload")
     parser.add_argument("--rounds", type=_positive, help=f"default {ROUNDS}, with --scale {SCALED_ROUNDS}")
+    parser.add_argument(
+        "--minutes", type=_positive, help=f"fewer rounds if need be; with --scale {SCALED_MINUTES}, else no limit"
+    )
     parser.add_argument("--seconds", type=_positive, help=f"per sample; default {SECONDS}, with --quick 1")
     parser.add_argument("--json", type=Path, default=_default_json(), metavar="FILE", help="default %(default)s")
     parser.add_argument(
@@ -95,15 +101,22 @@ def _settings(options: argparse.Namespace) -> Settings:
     )
 
 
-def _run(settings: Settings, measures: Sequence[Measure], *, operations: bool) -> tuple[list[Result], list[Cost]]:
-    """An interrupt ends the run; what was measured until then is reported."""
+def _run(
+    settings: Settings, measures: Sequence[Measure], deadline: float, *, operations: bool
+) -> tuple[list[Result], list[Cost]]:
+    """An interrupt ends the run; what was measured until then is reported.
+
+    The time that is left is shared out among the measures that are left.
+    """
     results: list[Result] = []
     costs: list[Cost] = []
     with Site(settings) as site:
         try:
             if operations:
                 costs.extend(_count(site))
-            results.extend(run_measure(site, measure, _say) for measure in measures)
+            for number, measure in enumerate(measures):
+                share = (deadline - time.monotonic()) / (len(measures) - number)
+                results.append(run_measure(site, measure, _say, within=share))
         except KeyboardInterrupt:
             _say("interrupted")
     return results, costs

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import math
 import os
 import statistics
 import subprocess
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -69,14 +71,19 @@ class Result:
         return self.measure.goal.reached(medians, self.measure.subject) if self.measure.subject in medians else None
 
 
-def run_measure(site: Site, measure: Measure, say: Say) -> Result:
-    """Prepare every contender, then go round. Who fails is left out, with the reason."""
-    result = Result(measure)
+def run_measure(site: Site, measure: Measure, say: Say, *, within: float = math.inf) -> Result:
+    """Prepare every contender, then go round. Who fails is left out, with the reason.
+
+    After ``within`` seconds no further round is begun, but for the first.
+    """
+    result, deadline = Result(measure), time.monotonic() + within
     for name in measure.contenders:
         with _left_out_on_failure(result, name, say):
             _prepare(site, measure, name)
             result.samples[name] = []
     for number in range(site.settings.rounds):
+        if number and time.monotonic() > deadline:
+            break
         for name in list(result.samples):
             with _left_out_on_failure(result, name, say):
                 result.samples[name].append(take_sample(site, measure, name))
