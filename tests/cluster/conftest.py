@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -58,22 +58,34 @@ def name(request: pytest.FixtureRequest) -> str:
     return re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")
 
 
-_numbers = itertools.count()
+class Hurried(NamedTuple):
+    """A replica that waits for two seconds only before it says that something is away, and its way to the database."""
+
+    replica: RegistryProcess
+    network: TcpProxy
 
 
-@pytest.fixture
-def network(cluster: Cluster) -> Iterator[TcpProxy]:
-    """Between ``hurried`` and the database."""
-    with TcpProxy(cluster.postgresql.port) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def hurried(cluster: Cluster, network: TcpProxy) -> Iterator[RegistryProcess]:
-    """A fourth replica, which waits for two seconds only before it says that something is away."""
-    with cluster.new_replica(f"hurried-{next(_numbers)}", network.port, HURRIED) as replica:
-        yield replica
+@pytest.fixture(scope="module")
+def _hurried(_cluster: Cluster) -> Iterator[Hurried]:
+    with (
+        TcpProxy(_cluster.postgresql.port) as network,
+        _cluster.new_replica("hurried", network.port, HURRIED) as replica,
+    ):
+        yield Hurried(replica, network)
         network.heal()
+
+
+@pytest.fixture
+def network(_hurried: Hurried) -> Iterator[TcpProxy]:
+    """Between ``hurried`` and the database."""
+    yield _hurried.network
+    _hurried.network.heal()
+    eventually(lambda: is_ready(_hurried.replica), seconds=30)
+
+
+@pytest.fixture
+def hurried(cluster: Cluster, network: TcpProxy, _hurried: Hurried) -> RegistryProcess:
+    return _hurried.replica
 
 
 def is_ready(replica: RegistryProcess) -> bool:

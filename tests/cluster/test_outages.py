@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -17,7 +18,7 @@ from tests.hostile.waiting import eventually
 from tests.process.pushing import INDEX, begin_upload, image_of, push_image
 from tests.services.tcp_proxy import TcpProxy
 
-from .cluster import Cluster
+from .cluster import REPLICAS, Cluster
 from .conftest import ask, is_ready
 
 _AT_ONCE = 2.0  # seconds that are surely less than a wait for the database
@@ -31,6 +32,12 @@ def problems(port: int) -> dict[str, str]:
     found: dict[str, str] = json.loads(reply.body).get("problems", {})
     assert reply.status == (503 if found else 200)
     return found
+
+
+def all_problems(cluster: Cluster) -> list[set[str]]:
+    """Asked at once, because each takes its time to find out."""
+    with ThreadPoolExecutor() as pool:
+        return [set(found) for found in pool.map(problems, [replica.port for replica in cluster.replicas])]
 
 
 @pytest.mark.parametrize("break_", BREAKS)
@@ -48,8 +55,7 @@ def test_replica_cut_off_from_database_is_not_ready_until_it_is_back(cluster: Cl
 def test_replicas_without_bucket_are_not_ready_until_it_is_back(cluster: Cluster, how: str) -> None:
     gateway = cluster.ceph.gateway
     gateway.stop() if how == "stopped" else gateway.freeze()
-    for replica in cluster.replicas:
-        assert set(problems(replica.port)) == {"store"}
+    assert all_problems(cluster) == [{"store"}] * REPLICAS
     cluster.heal()
     eventually(lambda: all(map(is_ready, cluster.replicas)), seconds=15)
 
@@ -119,8 +125,7 @@ def test_balancer_goes_on_with_what_replicas_remember_when_none_is_ready(cluster
         assert ask(replica.port, "GET", path).body == manifest
     for network in cluster.networks:
         network.cut()
-    for replica in cluster.replicas:
-        assert set(problems(replica.port)) == {"database"}
+    assert all_problems(cluster) == [{"database"}] * REPLICAS
     eventually(lambda: ask(cluster.balancer.port, "GET", path).body == manifest, seconds=20)
 
 
