@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-import statistics
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -39,14 +38,14 @@ _serial = count()
 
 @dataclass(frozen=True)
 class Cost:
-    """Medians of one kind of request; ``sql`` are the statements of one of them, each with how often it was run."""
+    """One kind of request; ``sql`` are the statements of one of them, each with how often it was run."""
 
     request: str
-    statements: float | None
-    round_trips: float | None
-    s3_requests: float | None
+    statements: int
+    round_trips: int
+    s3_requests: int
     s3_operations: str
-    peer_s3_requests: float | None
+    peer_s3_requests: int
     peer_s3_operations: str
     sql: dict[str, int]
 
@@ -264,27 +263,22 @@ def _count(counted: Counted, act: Callable[[], object]) -> Counts:
 
 
 def _cost(request: str, ours: list[Counts], theirs: list[Counts]) -> Cost:
-    typical, peer = _typical(ours), _typical(theirs)
+    least, peer = _least(ours), _least(theirs)
     return Cost(
         request=request,
-        statements=_median(ours, "statements"),
-        round_trips=_median(ours, "round trips"),
-        s3_requests=_median(ours, "requests"),
-        s3_operations=_operations(typical),
-        peer_s3_requests=_median(theirs, "requests"),
+        statements=least["statements"],
+        round_trips=least["round trips"],
+        s3_requests=least["requests"],
+        s3_operations=_operations(least),
+        peer_s3_requests=peer["requests"],
         peer_s3_operations=_operations(peer),
-        sql={key.removeprefix("sql "): number for key, number in typical.items() if key.startswith("sql ")},
+        sql={key.removeprefix("sql "): number for key, number in least.items() if key.startswith("sql ")},
     )
 
 
-def _median(samples: list[Counts], key: str) -> float | None:
-    return statistics.median(sample[key] for sample in samples) if samples else None
-
-
-def _typical(samples: list[Counts]) -> Counts:
-    """The one in the middle: background jobs run in some of the others."""
-    ordered = sorted(samples, key=lambda sample: (sample["requests"], sample["statements"]))
-    return ordered[len(ordered) // 2] if ordered else Counter()
+def _least(samples: list[Counts]) -> Counts:
+    """Background jobs may run in the others."""
+    return min(samples, key=lambda sample: (sample["requests"], sample["statements"]))
 
 
 def _operations(counts: Counts) -> str:

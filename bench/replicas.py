@@ -56,6 +56,10 @@ class Backing:
             self.made["database"] = self.services.new_database()
         return self.services.database_url(self.made["database"], port=self.postgresql_port)
 
+    def database_size(self) -> int:
+        """In bytes."""
+        return self.services.database_size(self.made["database"])
+
     @property
     def bucket(self) -> str:
         if "bucket" not in self.made:

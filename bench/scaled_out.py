@@ -23,6 +23,7 @@ from bench.replicas import (
     ENTREPOT_S3,
     TUNED_S3,
     Backed,
+    Replica,
 )
 from bench.servers import Server
 from bench.site import ENTREPOT, REPOSITORY, Site
@@ -98,6 +99,17 @@ def push_small(site: Site, name: str) -> Load:
 
     load = _timed_push(site, name, push, size=len(blobs) * MIB)
     return replace(timed_load(taken, seconds=load.seconds, size=MIB), extra=load.extra)
+
+
+def put_manifests_and_weigh(site: Site, name: str) -> Load:
+    """Also how much larger PostgreSQL's files are then for each manifest, with its nine edges and its tag."""
+    server = site.place_image(name, MANIFEST_REPOSITORY)
+    if not isinstance(server, Replica):
+        return put_manifests(site, name)
+    before = server.backing.database_size()
+    load = put_manifests(site, name)
+    grown = server.backing.database_size() - before
+    return replace(load, extra={"database_bytes_per_manifest": grown / load.requests})
 
 
 def close_gibibyte(site: Site, name: str) -> Load:
@@ -245,7 +257,7 @@ SCALED_OUT = [
     _measure(
         "put-manifest",
         "PUT manifest, one repository, 16 clients",
-        put_manifests,
+        put_manifests_and_weigh,
         no_goal(),
         unit=RATE,
         contenders=(ENTREPOT_S3, DISTRIBUTION_S3, TUNED_S3, ENTREPOT),

@@ -107,6 +107,11 @@ class Services:
         url = str(self._found["postgresql"]["url"]) + name
         return url if port is None else url.replace(f":{self.postgresql_port}/", f":{port}/")
 
+    def database_size(self, name: str) -> int:
+        """In bytes, indexes included."""
+        query = f"SELECT pg_database_size('{name}')"
+        return int(asyncio.run(_execute(self.database_url("postgres"), query)))
+
     def new_bucket(self) -> str:
         """The name of an empty one."""
         name = f"bench-{next(self._numbers)}"
@@ -155,10 +160,11 @@ class Services:
         )
 
 
-async def _execute(url: str, statement: str) -> None:
+async def _execute(url: str, statement: str) -> Any:
+    """The first value of the first row, if there is one."""
     connection = await asyncpg.connect(url)
     try:
-        await connection.execute(statement)
+        return await connection.fetchval(statement)
     finally:
         await connection.close()
 
