@@ -136,6 +136,10 @@ class BlobStoreSuite(UploadSuite):
         assert await store.quarantine(missing(SHORT))
         await require_empty(store)
 
+    async def test_redirect_url_is_an_address_or_none(self, store: BlobStore) -> None:
+        url = await store.redirect_url(await push(store, SHORT))
+        assert url is None or url.startswith(("http://", "https://"))
+
     async def test_check_passes(self, store: BlobStore) -> None:
         await store.check()
         await require_empty(store)
