@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -62,6 +63,8 @@ def _keep_logs(cluster: Cluster, folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    for number in (signal.SIGTERM, signal.SIGINT):  # so that everything is stopped, in the background too
+        signal.signal(number, lambda *_: sys.exit("stopped"))
     try:
         sys.exit(main())
     except pytest.skip.Exception as missing:
