@@ -36,27 +36,30 @@ class ExpireUploads:
         while True:
             await keep()
             states = await self.metadata.read(uploads.expired_uploads(before=before, limit=_AT_ONCE))
-            removed = [state.id for state in states if await self._remove(state)]
+            removed = [state.id for state in states if await self._remove(state, before)]
             if removed:
                 log.info("removed expired uploads", count=len(removed))
             if len(removed) < _AT_ONCE:
                 return
 
-    async def _remove(self, state: UploadState) -> bool:
+    async def _remove(self, state: UploadState, before: int) -> bool:
         try:
             upload = await self.store.resume_upload(state, wait=False)
         except UploadBusy:
             return False
         except UploadUnknown:
-            return await self.metadata.write(uploads.end_upload(state.id), durable=False)
+            return await self._end(state, before)
         try:
-            # the row first: whoever ends it decides what becomes of the bytes
-            ended = await self.metadata.write(uploads.end_upload(state.id), durable=False)
+            ended = await self._end(state, before)  # the row first: whoever ends it decides what becomes of the bytes
             if ended:
                 await upload.cancel()
             return ended
         finally:
             await upload.close()
+
+    async def _end(self, state: UploadState, before: int) -> bool:
+        end = uploads.end_expired_upload(state.id, before=before)
+        return await self.metadata.write(end, durable=False)
 
     async def _remove_unknown(self, keep: Keep) -> None:
         # what a killed process left of a push in one request, which has no row

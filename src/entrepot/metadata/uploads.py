@@ -83,6 +83,16 @@ def expired_uploads(*, before: int, limit: int) -> Steps[list[UploadState]]:
 
 
 @operation
+def end_expired_upload(upload_id: str, *, before: int) -> Steps[bool]:
+    """Forget an upload that nobody has touched since ``before``; False when somebody has, or there is none.
+
+    Whoever asks holds the upload, so that nobody touches it meanwhile.
+    """
+    rows = yield SELECT_UPLOAD_EXISTS, {"id": upload_id}
+    return bool(rows) and rows[0][0] < before and (yield from end_upload(upload_id))
+
+
+@operation
 def upload_exists(upload_id: str) -> Steps[bool]:
     """Whether an upload of that id is open in any repository."""
     rows = yield SELECT_UPLOAD_EXISTS, {"id": upload_id}

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 
 from entrepot.digest import Digest
 from entrepot.errors import UploadUnknown
 from entrepot.jobs.expire_uploads import ExpireUploads
 from entrepot.repositories.local import LocalRegistry, LocalRepository
+from entrepot.store.base import BlobStore, Upload, UploadState
+from entrepot.store.cached import CachedBlobStore
 from entrepot.store.memory import MemoryBlobStore
 from entrepot.testing.repository_upload_suite import CONTENT, DIGEST, NAME, chunk
 from entrepot.testing.upload_suite import chunks, uploads_of
@@ -46,6 +50,17 @@ async def test_upload_that_is_young_enough_stays(job: ExpireUploads, repository:
     clock.seconds += WEEK
     await job.run(kept)
     await repository.finish_upload(upload_id, DIGEST, chunk(CONTENT))
+
+
+async def test_upload_that_is_gone_on_with_when_the_job_has_seen_it_stays(
+    job: ExpireUploads, repository: LocalRepository, clock: Clock, registry: LocalRegistry
+) -> None:
+    upload_id = await repository.begin_upload()
+    await repository.append(upload_id, chunk(b"0"))
+    clock.seconds += WEEK + 1
+    store = _Meanwhile(registry.store, lambda: repository.append(upload_id, chunk(b"1")))
+    await ExpireUploads(store, registry.metadata, clock, after_seconds=WEEK).run(kept)
+    assert await repository.upload_offset(upload_id) == 2
 
 
 async def test_upload_that_was_gone_on_with_counts_from_then(
@@ -98,3 +113,15 @@ async def test_blobs_stay(job: ExpireUploads, repository: LocalRepository, clock
     clock.seconds += 10 * WEEK
     await job.run(kept)
     assert (await repository.find_blob(Digest.of(CONTENT))).size == len(CONTENT)
+
+
+class _Meanwhile(CachedBlobStore):
+    """A store at which something happens just before an upload is resumed."""
+
+    def __init__(self, store: BlobStore, happens: Callable[[], Awaitable[object]]) -> None:
+        super().__init__(store, capacity=0, largest=0)
+        self._happens = happens
+
+    async def resume_upload(self, state: UploadState, *, wait: bool = True) -> Upload:
+        await self._happens()
+        return await super().resume_upload(state, wait=wait)
