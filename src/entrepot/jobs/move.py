@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Any, TypeVar
 
 from entrepot.errors import ConfigInvalid, Unavailable
@@ -27,7 +28,8 @@ from entrepot.metadata.statistics import count_everything
 
 _HOLD_SECONDS = 20
 _SECONDS_BETWEEN_RENEWALS = 4.0
-_MOST_ROUNDS = 20
+_MOST_ROUNDS = 10
+_SHRINKS = 0.7  # what a round may have left to do of the one before, to be worth another
 _FEW_BLOBS, _FEW_BYTES = 50, 64 * 1024 * 1024  # so much may be left for the time when writers are held off
 
 T = TypeVar("T")
@@ -63,12 +65,13 @@ class Move:
         return await self._summary(moved)
 
     async def _copy_bytes(self, blobs: BlobMove) -> None:
-        if self.keeps_store:
-            return
+        before = inf
         for number in range(_MOST_ROUNDS):
             count, size = await blobs.run_round(look_at_bytes=number == 0)
-            if count <= _FEW_BLOBS and size <= _FEW_BYTES:
+            left = max(count / _FEW_BLOBS, size / _FEW_BYTES)
+            if left <= 1 or left > _SHRINKS * before:  # little is left, or as much comes as goes
                 return
+            before = left
 
     async def _hold_writers(self) -> None:
         self.listener(Progress(Step.HOLDING, 0, 0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -16,7 +16,7 @@ from entrepot.metadata.tables import BlobRow
 from entrepot.store.base import StoredBlob
 from entrepot.transfer.tasks import Crew
 
-_AT_ONCE = 8
+_AT_ONCE = 16
 
 _Work = Callable[[BlobRow, BlobRow | None], Awaitable[None]]
 
@@ -44,16 +44,16 @@ class BlobMove:
         ``look_at_bytes``: whether to make sure that what an earlier run has copied is there still.
         """
         await self._begin_round(look_at_bytes=look_at_bytes)
-        async with aclosing(self._rows()) as rows:
-            await _each(rows, self._copy_if_absent, at_once=_AT_ONCE)
+        if self.keeps_store:
+            await self._copy_rows()
+        else:
+            async with aclosing(self._rows()) as rows:
+                await _each(rows, self._copy_if_absent, at_once=_AT_ONCE)
         return self._copied, self._copied_bytes
 
     async def run_last_round(self) -> list[Finding]:
         """Copy the rest, while nothing changes, and forget what is gone; what could not be copied."""
-        if self.keeps_store:
-            await self._copy_rows()
-        else:
-            await self.run_round(look_at_bytes=False)
+        await self.run_round(look_at_bytes=False)
         async for row in self._gone():
             await self._remove(row)
         return list(self._damaged.values())
@@ -89,7 +89,10 @@ class BlobMove:
 
     async def _copy_rows(self) -> None:
         async for rows, there in self._pages():
-            await self.target.metadata.write(tables.put_blobs([row for row in rows if there.get(row.digest) != row]))
+            other = [row for row in rows if there.get(row.digest) != row]
+            await self.target.metadata.write(tables.put_blobs(other))
+            self._copied += len(other)
+            self._see(rows)
 
     async def _gone(self) -> AsyncIterator[BlobRow]:
         """What an earlier round has copied, and somebody has deleted at the source since."""
@@ -112,12 +115,12 @@ class BlobMove:
                 await self._record(row, None)
             else:
                 await self._copy(row, row.location)
-        self._seen, self._seen_bytes = self._seen + 1, self._seen_bytes + row.size
-        self._tell()
+        self._see([row])
 
-    def _tell(self) -> None:
-        progress = Progress(Step.BYTES, self._seen, self._total, self._seen_bytes, self._total_bytes)
-        self.listener(progress)
+    def _see(self, rows: Sequence[BlobRow]) -> None:
+        self._seen += len(rows)
+        self._seen_bytes += sum(row.size for row in rows)
+        self.listener(Progress(Step.BYTES, self._seen, self._total, self._seen_bytes, self._total_bytes))
 
     async def _is_there(self, row: BlobRow) -> bool:
         if not self._looks_at_bytes:

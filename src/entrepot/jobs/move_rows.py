@@ -14,9 +14,11 @@ from entrepot.jobs.move_report import Listener, Progress, Step
 from entrepot.metadata import tables
 from entrepot.metadata.base import Metadata
 from entrepot.metadata.tables import MANIFESTS, TABLES, Table, Values
+from entrepot.transfer.tasks import Crew, Slots
 
 _ROWS_PER_PAGE = 1000
 _BYTES_PER_PAGE = 8 * 1024 * 1024
+_PAGES_AT_ONCE = 4
 
 
 @dataclass(slots=True)
@@ -38,17 +40,22 @@ class RowMove:
     async def copy(self) -> list[Finding]:
         """Copy everything; manifests whose bytes are not what their digest says."""
         damaged: list[Finding] = []
+        slots = Slots(_PAGES_AT_ONCE)
         for table in TABLES:
             self._copied[table.name] = 0
             total = await self.source.read_much(tables.count_rows(table.name))
-            async with aclosing(_pages(self.source, table)) as pages:
+            async with aclosing(_pages(self.source, table)) as pages, Crew() as crew:
                 async for rows in pages:
                     if table is MANIFESTS:
                         damaged += await self._find_damage(rows)
-                    await self.target.write(tables.write_page(table, rows))
-                    self._copied[table.name] += len(rows)
-                    self.listener(Progress(Step.ROWS, self._copied[table.name], total, table=table.name))
+                    await slots.acquire()
+                    crew.start(self._write(table, rows, total), then=slots.release)
         return damaged
+
+    async def _write(self, table: Table, rows: list[Values], total: int) -> None:
+        await self.target.write(tables.write_page(table, rows))
+        self._copied[table.name] += len(rows)
+        self.listener(Progress(Step.ROWS, self._copied[table.name], total, table=table.name))
 
     async def compare(self) -> None:
         """Raises Corrupt unless the target has all rows, and the manifests their bytes."""
