@@ -23,7 +23,6 @@ from entrepot.metadata.postgres_pool import PostgresPool
 _MOST_CONFLICTS = 20
 _LONGEST_PAUSE = 0.2
 _SETTLE_SECONDS = 0.05
-_CHECK_SECONDS = 4.0
 _MUCH_AT_ONCE = 2  # reads of many rows, so that there are connections for the others
 
 T = TypeVar("T")
@@ -64,12 +63,11 @@ class PostgresMetadata:
         return await self._to_its_end(self._run(lambda connection: _transact(connection, operation, durable=durable)))
 
     async def check(self) -> None:
+        wrong = None if self.is_out_of_reach else await self._to_its_end(self._pool.feel_pulse())
         if self.is_out_of_reach:
             raise Unavailable(f"the database cannot be reached: {self._pool.reason}", database=self._pool.reason)
-        try:
-            await self._to_its_end(self._run(_look, wait_seconds=_CHECK_SECONDS))
-        except FOREIGN as error:
-            raise Unavailable(f"the database cannot be read: {error}", database=str(error)) from error
+        if wrong is not None:
+            raise Unavailable(f"the database cannot be read: {wrong}", database=str(wrong)) from wrong
 
     async def close(self) -> None:
         if self._tasks and not self.is_out_of_reach:
@@ -160,10 +158,6 @@ async def _status(connection: PostgresConnection, lost: _AnswerLost) -> str | No
     if status == "in progress":
         await connection.stop(lost.session)
     return status  # type: ignore[no-any-return]  # a column of text
-
-
-async def _look(connection: PostgresConnection) -> None:
-    await connection.fetch("SELECT 1 FROM repositories LIMIT 1")
 
 
 def _is_broken(connection: PostgresConnection, error: BaseException) -> bool:

@@ -183,5 +183,8 @@ def _settings(options: PostgresOptions) -> str:
         SET lock_timeout = {int(options.lock_timeout_seconds * 1000)};
         SET idle_in_transaction_session_timeout = {_IDLE_IN_TRANSACTION_SECONDS * 1000};
         SET jit = off;
+        SET tcp_keepalives_idle = 60;
+        SET tcp_keepalives_interval = 10;
+        SET tcp_keepalives_count = 3;
         SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
     """

@@ -23,6 +23,7 @@ _LOOK_SECONDS = 1.0  # between two looks at who waits; also how long somebody wa
 _SHORTEST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
 _MOST_GHOSTS = 1000
+_BEAT = "SELECT 1 FROM repositories LIMIT 1"
 
 
 class PostgresPool:
@@ -40,6 +41,7 @@ class PostgresPool:
         self._is_closed = False
         self._reason: BaseException | None = None
         self._pulse: PostgresConnection | None = None
+        self._feeling = asyncio.Lock()
         self._watching: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
 
@@ -189,31 +191,36 @@ class PostgresPool:
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             if not self.is_out_of_reach and min(self._busy.values(), default=_now()) < _now() - _LOOK_SECONDS:
-                await self._feel_pulse()
+                await self.feel_pulse()
 
-    async def _feel_pulse(self) -> None:
-        is_connected, generation = self._pulse is not None, self._generation
-        beat = asyncio.create_task(self._beat())
-        await asyncio.wait({beat}, timeout=self._options.silence_seconds)
-        if not beat.done():
-            self._give_up_all(TimeoutError())
-            if not is_connected:  # else its connection is dropped, and that ends it
-                beat.cancel()
-        [error] = await asyncio.gather(beat, return_exceptions=True)
-        if isinstance(error, BaseException) and is_lost(error) and generation == self._generation:
-            self._give_up_all(error)
+    async def feel_pulse(self) -> BaseException | None:
+        """Whether the server answers, on a connection for that: None, or what is wrong."""
+        async with self._feeling:
+            generation, is_connected = self._generation, self._pulse is not None
+            beat = asyncio.create_task(self._beat())
+            await asyncio.wait({beat}, timeout=self._options.silence_seconds)
+            if not beat.done():
+                self._give_up_all(TimeoutError())
+                if not is_connected:  # else its connection is dropped, and that ends it
+                    beat.cancel()
+            [error] = await asyncio.gather(beat, return_exceptions=True)
+            if isinstance(error, BaseException) and is_lost(error) and generation == self._generation:
+                self._give_up_all(error)
+            return error if isinstance(error, BaseException) and not is_crowded(error) else None
 
     async def _beat(self) -> None:
         generation = self._generation
         if self._pulse is not None:
-            with suppress(*FOREIGN):
-                await self._pulse.execute("SELECT 1")
+            try:
+                await self._pulse.execute(_BEAT)
                 return
-            if generation != self._generation:
-                return
+            except FOREIGN as error:
+                if generation != self._generation or not is_lost(error):
+                    raise
             self._pulse.terminate()  # it may have been this connection only
             self._pulse = None
         self._pulse = await self._open()
+        await self._pulse.execute(_BEAT)
 
     def _give_up_all(self, error: BaseException) -> None:
         if self._pulse is not None:

@@ -25,6 +25,7 @@ from entrepot.metadata.postgres_errors import translated
 from entrepot.metadata.postgres_options import PostgresOptions
 from entrepot.testing.content_suite import REPOSITORY
 from entrepot.testing.metadata_suite import blob_digests, failing, put
+from tests.services.postgresql import PostgresqlServer
 
 INCREMENT = "UPDATE leases SET fence = fence + 1 WHERE name = :name RETURNING fence"
 
@@ -145,6 +146,36 @@ async def test_pool_that_is_used_up_makes_the_database_busy(postgresql: str) -> 
     assert caught.value.retry_after_seconds > 0
     assert not metadata.is_out_of_reach
     await holding
+    await metadata.close()
+
+
+async def test_check_passes_while_the_pool_is_used_up(postgresql: str) -> None:
+    metadata = PostgresMetadata(PostgresOptions(postgresql, pool_size=1))
+    holding = asyncio.ensure_future(metadata.write(hold(0.3)))
+    await asyncio.sleep(0)
+    await metadata.check()
+    await holding
+    await metadata.close()
+
+
+async def test_check_of_a_database_without_tables_says_so(empty_postgresql: str) -> None:
+    metadata = PostgresMetadata(PostgresOptions(empty_postgresql))
+    with pytest.raises(Unavailable, match='relation "repositories" does not exist'):
+        await metadata.check()
+    assert not metadata.is_out_of_reach
+    await metadata.close()
+
+
+async def test_server_without_a_connection_left_is_used_with_those_there_are(
+    postgresql: str, postgresql_server: PostgresqlServer
+) -> None:
+    name = postgresql.rpartition("/")[2]
+    postgresql_server.sql(f"ALTER DATABASE {name} CONNECTION LIMIT 2")
+    metadata = PostgresMetadata(PostgresOptions(postgresql, pool_size=5))
+    await asyncio.gather(*(metadata.write(put(b"%d" % number)) for number in range(30)))
+    await metadata.check()
+    assert not metadata.is_out_of_reach
+    assert len(await blob_digests(metadata)) == 30
     await metadata.close()
 
 
