@@ -82,8 +82,8 @@ def operations(found: Results) -> str:
         "GET manifest by digest": "GET manifest by digest",
         "HEAD blob": "HEAD blob",
         "GET blob, in memory": "GET 1 KiB blob, again",
-        "GET blob, streamed": "GET 100 MiB blob, streamed",
-        "GET blob, redirected": "GET 100 MiB blob, redirected",
+        "GET blob, streamed": "GET 10 MiB blob, streamed",
+        "GET blob, redirected": "GET blob, redirected",
         "POST upload": "POST upload",
         "PATCH of 1 KiB": "PATCH of 1 KiB",
         "PATCH of 100 MiB": "PATCH of 100 MiB",
@@ -151,7 +151,7 @@ def site(found: Results) -> str:
         ("HEAD manifest by tag", "1", head, "HEAD manifest by tag"),
         ("GET manifest by digest", "0.6 × 1.25 = 0.75", manifest, "GET manifest by digest"),
         ("GET config", "0.6", config, "GET 1 KiB blob, first time"),
-        ("GET layer", "0.6 × 5 = 3", layer, "GET 100 MiB blob, redirected"),
+        ("GET layer", "0.6 × 5 = 3", layer, "GET blob, redirected"),
     )
     s3 = (
         ("0", "0"),
