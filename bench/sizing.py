@@ -1,27 +1,17 @@
-"""``python -m bench.sizing RESULTS.json``: puts the figures of a run into docs/scaling.md, and does its sums.
-
-RESULTS.json is what ``python -m bench --scale`` writes. Replaced is what stands between ``<!-- NAME -->`` and
-``<!-- end -->``.
-"""
+"""The figures of a run as docs/scaling.md has them, and the sums for a site of a hundred million pulls a day."""
 
 from __future__ import annotations
 
-import json
 import math
-import re
 import statistics
-import sys
 import textwrap
-from pathlib import Path
 from typing import Any
 
 from bench.content import MIB
 from bench.replicas import ENTREPOT_REDIRECT, ENTREPOT_S3, TWO_REPLICAS, scaled
 from bench.report import table
 
-_TARGET = Path(__file__).parent.parent / "docs" / "scaling.md"
 _GIGABYTE = 1e9
-_BLOCK = r"(<!-- {name} -->\n).*?(<!-- end -->)"
 
 # The site of the example; docs/scaling.md says where the numbers come from.
 _PULLS = 100_000_000 / 86_400 * 3
@@ -31,7 +21,7 @@ _BUSY, _WORKERS, _POOL = 0.6, 4, 10
 
 
 class Results:
-    """What the file holds, by name."""
+    """What ``python -m bench --scale`` has written into its JSON file, by name."""
 
     def __init__(self, document: dict[str, Any]) -> None:
         self._costs = {cost["request"]: cost for cost in document["operations"]}
@@ -243,19 +233,3 @@ def _products(spent: list[tuple[float, tuple[float, float, float]]], place: int)
 
 def _digits(cpu: tuple[float, float, float]) -> list[str]:
     return [f"{seconds:.2f}" for seconds in cpu]
-
-
-def main(source: Path) -> None:
-    """Write the figures into the page."""
-    found = Results(json.loads(source.read_text()))
-    text = _TARGET.read_text("utf-8")
-    for name, make in {"operations": operations, "one replica": one_replica, "memory": memory, "site": site}.items():
-        block = f"\\g<1>{make(found)}\n\\g<2>"
-        text, count = re.subn(_BLOCK.format(name=name), block, text, flags=re.DOTALL)
-        if count != 1:
-            sys.exit(f"{_TARGET}: expected one block <!-- {name} -->, found {count}")
-    _TARGET.write_text(text, "utf-8")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
