@@ -62,7 +62,11 @@ def main(source: Path) -> None:
     document = json.loads(source.read_text())
     found = Results(document)
     blocks = {"operations": operations, "one replica": one_replica, "memory": memory, "site": site}
-    _fill("scaling.md", {name: make(found) for name, make in blocks.items()})
+    try:
+        texts = {name: make(found) for name, make in blocks.items()}
+    except KeyError as missing:
+        sys.exit(f"{source}: expected a whole run of python -m bench --scale, got one without {missing}")
+    _fill("scaling.md", texts)
     _fill("benchmarks.md", {"scale figures": figures(document)})
 
 
