@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import ssl
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -15,8 +17,11 @@ from entrepot.digest import Digest
 from entrepot.errors import Corrupt, Unavailable
 from entrepot.store.s3_options import MIB, S3Credentials
 from entrepot.testing.upload_suite import missing, pull, push
+from tests.process.certificates import Certificates, make_certificates
 from tests.services.ceph import CephServer
+from tests.services.relay import PIECE
 from tests.services.s3 import S3Place, client
+from tests.services.tcp_proxy import TcpProxy
 
 from .s3_stores import PART, TAIL, OpenStore, begin, opening, stream
 
@@ -178,6 +183,50 @@ def get(url: str, byte_range: str = "") -> tuple[int, str, bytes]:
         return answer.status, answer.getheader("Content-Type", ""), answer.read()
     finally:
         connection.close()
+
+
+# TLS
+
+
+class TlsProxy(TcpProxy):
+    """What stands in front of an S3 server that speaks no TLS itself."""
+
+    def __init__(self, upstream_port: int, certificates: Certificates) -> None:
+        super().__init__(upstream_port)
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(certificates.chain, certificates.key)
+
+    async def _listen(self) -> None:
+        self._server = await asyncio.start_server(self._accept, sock=self._listener, limit=PIECE, ssl=self._context)
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Certificates:
+    return make_certificates(tmp_path)
+
+
+async def test_push_over_tls_trusts_the_authority_that_is_set(
+    ceph: S3Place, open_store: OpenStore, certificates: Certificates, tmp_path: Path
+) -> None:
+    authority = tmp_path / "authority.pem"
+    certificates.authority.cert_pem.write_to_path(authority)
+    with TlsProxy(int(ceph.endpoint.rpartition(":")[2]), certificates) as proxy:
+        store = open_store(ceph.behind(f"https://localhost:{proxy.port}"), ca_bundle=str(authority))
+        await store.prepare()
+        upload, _ = await begin(store, PART, TAIL)
+        blob = await upload.commit(Digest.of(PART + TAIL))
+        assert await pull(store, blob) == PART + TAIL
+        await store.close()
+
+
+async def test_server_whose_certificate_is_not_trusted_is_refused_at_once(
+    ceph: S3Place, open_store: OpenStore, certificates: Certificates
+) -> None:
+    with TlsProxy(int(ceph.endpoint.rpartition(":")[2]), certificates) as proxy:
+        store = open_store(ceph.behind(f"https://localhost:{proxy.port}"), wait_seconds=600)
+        with pytest.raises(Unavailable, match=r"TLS failed: .*`s3\.ca_bundle`"):
+            await store.prepare()
+        await store.close()
 
 
 # bad times
