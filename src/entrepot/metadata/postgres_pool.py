@@ -99,6 +99,9 @@ class PostgresPool:
         await asyncio.gather(*(connection.close() for connection in idle), return_exceptions=True)
 
     async def _take_slot(self, deadline: float) -> None:
+        if not self._slots.locked():
+            await self._slots.acquire()  # without waiting
+            return
         try:
             async with asyncio.timeout_at(deadline):
                 await self._slots.acquire()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from importlib.resources import files
 from typing import Any
@@ -166,6 +168,19 @@ async def test_server_in_use_goes_on_while_columns_are_added(postgresql: str) ->
         await rows(postgresql, f"ALTER TABLE blobs ADD COLUMN more_{content.decode()} TEXT")
     await metadata.write(put(b"z"))
     await metadata.close()
+
+
+@pytest.mark.parametrize(
+    ("modules", "libraries"),
+    [
+        ("entrepot.backends.postgresql", {"sqlalchemy", "alembic"}),
+        ("entrepot.backends.embedded", {"sqlalchemy", "alembic", "asyncpg"}),
+    ],
+)
+def test_what_needs_no_library_does_not_import_it(modules: str, libraries: set[str]) -> None:
+    program = f"import sys, {modules}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert libraries & set(done.stdout.split()) == set()
 
 
 # what to do when it cannot be

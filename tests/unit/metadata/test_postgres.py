@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 from collections.abc import AsyncIterator
 
 import asyncpg  # type: ignore[import-untyped]  # it comes without types
@@ -13,17 +14,21 @@ from entrepot.errors import (
     Corrupt,
     DatabaseBusy,
     ParameterInvalid,
+    PreconditionFailed,
     RegistryError,
     RepositoryUnknown,
     StorageFull,
     Unavailable,
 )
-from entrepot.metadata import blobs, listings, locks
+from entrepot.manifest import TagCondition
+from entrepot.metadata import blobs, listings, locks, manifests
 from entrepot.metadata.base import Steps, operation
 from entrepot.metadata.postgres import PostgresMetadata
 from entrepot.metadata.postgres_errors import translated
 from entrepot.metadata.postgres_options import PostgresOptions
-from entrepot.testing.content_suite import REPOSITORY
+from entrepot.metadata.statistics import count_everything
+from entrepot.testing.content_suite import REPOSITORY, V1, parsed, put_blobs, put_image
+from entrepot.testing.images import Image, build_image
 from entrepot.testing.metadata_suite import blob_digests, failing, put
 from tests.services.postgresql import PostgresqlServer
 
@@ -266,3 +271,51 @@ def test_error_of_the_server_is_one_of_ours(code: str, error: type[RegistryError
 def test_error_that_nobody_expects_is_let_through() -> None:
     error = asyncpg.PostgresError.new({"C": "42601", "M": "syntax error"})
     assert translated(error) is error
+
+
+PROCESSES, TURNS = 4, 15
+
+
+def move_tag_and_count(url: str, number: int) -> None:
+    """What one replica does among others: count up, and move one tag by compare and swap until it succeeds."""
+
+    async def work() -> None:
+        metadata = PostgresMetadata(PostgresOptions(url, pool_size=2))
+        for turn in range(TURNS):
+            await metadata.write(increment("a"))
+            image = build_image(1, seed=1000 * number + turn)
+            await put_blobs(metadata, REPOSITORY, image)
+            while not await swapped(metadata, image):
+                pass
+        await metadata.close()
+
+    asyncio.run(work())
+
+
+async def swapped(metadata: PostgresMetadata, image: Image) -> bool:
+    head = await metadata.read(manifests.find_manifest_head(REPOSITORY, V1))
+    condition = TagCondition(digests=frozenset([head.digest]))
+    put_next = manifests.put_manifest(REPOSITORY, image.digest, parsed(image), [V1], 0, condition=condition)
+    try:
+        await metadata.write(put_next)
+        await metadata.write(increment("b"))
+    except PreconditionFailed:
+        return False
+    return True
+
+
+async def test_processes_that_write_the_same_rows_lose_no_change(metadata: PostgresMetadata, postgresql: str) -> None:
+    for name in "ab":
+        await metadata.write(make_counter(name))
+    await put_image(metadata, REPOSITORY, build_image(1), V1)
+    processes = [
+        multiprocessing.get_context("spawn").Process(target=move_tag_and_count, args=(postgresql, number))
+        for number in range(1, PROCESSES + 1)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        await asyncio.to_thread(process.join)
+    assert [process.exitcode for process in processes] == [0] * PROCESSES
+    assert [await metadata.read(read_counter(name)) for name in "ab"] == [PROCESSES * TURNS] * 2
+    assert (await metadata.read_much(count_everything())).manifests == 1 + PROCESSES * TURNS
