@@ -12,6 +12,7 @@ from entrepot.config import Settings, check_exposure
 from entrepot.jobs.check import Check, Report
 from entrepot.jobs.count import Count
 from entrepot.jobs.expire_uploads import ExpireUploads
+from entrepot.jobs.move import require_complete
 from entrepot.jobs.runner import Job, JobRunner
 from entrepot.metadata.base import Metadata
 from entrepot.metadata.statistics import Statistics, count_everything, recorded_counts
@@ -37,7 +38,16 @@ def serve(settings: Settings, durability: Durability | None = None) -> None:
     """Run the server until it is told to stop. Raises ConfigInvalid, Unavailable."""
     check_exposure(settings)
     prepare(settings)
+    asyncio.run(_require_complete(settings))
     process.run(settings, partial(create_app, settings, durability))
+
+
+async def _require_complete(settings: Settings) -> None:
+    opened = open_backends(settings)
+    try:
+        await require_complete(opened.metadata)
+    finally:
+        await opened.close()
 
 
 def create_app(settings: Settings, durability: Durability | None = None) -> RegistryApp:

@@ -23,6 +23,7 @@ from entrepot.jobs.move_blobs import BlobMove
 from entrepot.jobs.move_report import Listener, Moved, Place, Progress, Step, ignore
 from entrepot.jobs.move_rows import RowMove
 from entrepot.metadata import moves, tables
+from entrepot.metadata.base import Metadata
 from entrepot.metadata.moves import Destination, Origin
 from entrepot.metadata.statistics import count_everything
 
@@ -171,6 +172,17 @@ class Move:
 
     def _seconds(self) -> int:
         return int(self.now())
+
+
+async def require_complete(metadata: Metadata) -> None:
+    """Raises ConfigInvalid for the target of a move that has not come to its end: it would be overwritten."""
+    mark = await metadata.read(moves.origin())
+    if mark is not None and not mark.is_complete:
+        raise ConfigInvalid(
+            "a registry is being moved to this database, and is not all there: let entrepot admin migrate come to its "
+            "end, or run it once more",
+            store=mark.store,
+        )
 
 
 async def _while_kept(work: Coroutine[Any, Any, T], keep: Callable[[], Awaitable[None]]) -> T:

@@ -14,6 +14,7 @@ import pytest
 
 from entrepot.digest import CANONICAL
 from entrepot.errors import BlobUnknown, ConfigInvalid, StorageFull, Unavailable
+from entrepot.jobs.move import require_complete
 from entrepot.jobs.move_report import Place, Progress, Step
 from entrepot.metadata import moves, tables
 from entrepot.metadata.base import Operation
@@ -371,3 +372,17 @@ async def test_failed_move_lets_writers_in_at_once(source: Place, target: Place,
 def path_of(place: Place) -> Path:
     assert isinstance(place.metadata, SqliteMetadata)
     return place.metadata._path
+
+
+async def test_database_is_not_served_before_the_move_to_it_is_done(source: Place, target: Place) -> None:
+    def look(progress: Progress) -> None:
+        if progress.step is Step.COMPARING:
+            raise Died
+
+    await require_complete(target.metadata)
+    with pytest.raises(Died):
+        await move(source, target, listener=look)
+    with pytest.raises(ConfigInvalid, match="being moved to this database"):
+        await require_complete(target.metadata)
+    await move(source, target)
+    await require_complete(target.metadata)
