@@ -49,7 +49,8 @@ docs: setup
 
 bench: setup
 	@.ci/install wrk:wrk ab:apache2-utils nginx:nginx-light docker-registry:docker-registry skopeo:skopeo \
-	  dockerd:docker.io ctr:containerd
+	  dockerd:docker.io ctr:containerd \
+	  postgres:postgresql ceph-mon:ceph-mon ceph-osd:ceph-osd radosgw:radosgw ceph:ceph-common
 	$(BIN)/python -m bench $(ARGS)
 
 faults: setup
