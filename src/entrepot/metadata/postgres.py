@@ -9,6 +9,7 @@ failover or a cut in the network costs time and no request, unless it lasts for 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
@@ -90,8 +91,7 @@ class PostgresMetadata:
     async def _run(self, run: Run[T], *, wait_seconds: float | None = None) -> T:
         """Run something on a connection, again and again while it is only broken off."""
         deadline = _now() + (self._options.wait_seconds if wait_seconds is None else wait_seconds)
-        conflicts = 0
-        while True:
+        for attempt in itertools.count():
             connection = await self._pool.acquire(deadline)
             try:
                 result = await run(connection)
@@ -100,27 +100,26 @@ class PostgresMetadata:
                 if await self._was_committed(lost, deadline):
                     return lost.result  # type: ignore[no-any-return]  # what ``run`` would have returned
             except FOREIGN as error:
-                self._give_back(connection, error)
-                if _is_broken(connection, error):
-                    if _now() >= deadline:
-                        raise unreachable(error) from error
-                elif is_conflict(error) and conflicts < _MOST_CONFLICTS and _now() < deadline:
-                    conflicts += 1
-                    await asyncio.sleep(random.uniform(0, min(0.005 * 2**conflicts, _LONGEST_PAUSE)))  # noqa: S311
-                else:
-                    raise translated(error) from error
+                await self._survive(connection, error, attempt, deadline)
             except BaseException:  # the operation's own
                 self._pool.release(connection)
                 raise
             else:
                 self._pool.release(connection)
                 return result
+        raise AssertionError("there is always another attempt")
 
-    def _give_back(self, connection: PostgresConnection, error: BaseException) -> None:
+    async def _survive(self, connection: PostgresConnection, error: Exception, attempt: int, deadline: float) -> None:
+        """Give the connection back, and return when another attempt is worth while."""
         if _is_broken(connection, error):
             self._pool.lose(connection, error)
-        else:
-            self._pool.release(connection)
+            if _now() >= deadline:
+                raise unreachable(error) from error
+            return
+        self._pool.release(connection)
+        if not is_conflict(error) or attempt >= _MOST_CONFLICTS or _now() >= deadline:
+            raise translated(error) from error
+        await asyncio.sleep(random.uniform(0, min(0.01 * 2**attempt, _LONGEST_PAUSE)))  # noqa: S311
 
     async def _was_committed(self, lost: _AnswerLost, deadline: float) -> bool:
         """What became of a transaction. Raises Unavailable when that cannot be found out in time."""
