@@ -13,11 +13,11 @@ from entrepot.store.base import Claims, StoredBlob, UploadState
 from entrepot.store.claims import HeldClaim
 from entrepot.store.s3_bucket import S3Bucket
 from entrepot.store.s3_keys import Session, is_record
+from entrepot.store.s3_open_uploads import walk_sessions
 from entrepot.store.s3_options import S3Options
 from entrepot.store.s3_redirects import Redirects
 from entrepot.store.s3_session import abort
 from entrepot.store.s3_upload import S3Upload, busy, claim_name
-from entrepot.store.s3_uploads import walk_sessions
 
 
 class S3BlobStore:
