@@ -87,8 +87,9 @@ class Metadata(Protocol):
         """Run an operation in a transaction of its own.
 
         When this returns, the changes are visible to every process and, if ``durable``, survive a power cut.
-        Without, they survive the end of every process, but may be lost in a power cut. When it raises, nothing was
-        changed, except that after Unavailable it may be unknown whether the last step was reached.
+        Without, they survive the end of every process of ours, but may be lost in a power cut, or when the server of
+        the database dies. When it raises, nothing was changed, except that after Unavailable it may be unknown
+        whether the last step was reached.
         """
 
     async def check(self) -> None:
