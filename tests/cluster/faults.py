@@ -63,6 +63,7 @@ FAULTS = [
 # One of each kind that differs in how it is noticed and survived.
 SHORT_TITLES = {
     "kill -9 of replica 1",
+    "rolling restart of the replicas",
     "restart of PostgreSQL",
     "PostgreSQL frozen",
     "S3 gateway frozen",

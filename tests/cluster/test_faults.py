@@ -25,8 +25,8 @@ def homes() -> Iterator[Path]:
 @pytest.mark.parametrize(
     "faults",
     [
-        pytest.param(SHORT, id="one-of-each-kind", marks=pytest.mark.timeout(400)),
-        pytest.param(FAULTS, id="all", marks=[pytest.mark.slow, pytest.mark.timeout(1500)]),
+        pytest.param(SHORT, id="one-of-each-kind", marks=pytest.mark.timeout(600)),
+        pytest.param(FAULTS, id="all", marks=[pytest.mark.slow, pytest.mark.timeout(2400)]),
     ],
 )
 def test_faults_lose_nothing_and_no_client_has_to_start_again(
