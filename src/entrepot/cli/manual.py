@@ -30,7 +30,8 @@ This page is printed by `entrepot manual` (`make docs`); change the help in `src
 | 130 | Ended by Ctrl-C (SIGINT). |
 | 143 | Ended by SIGTERM. |
 
-docker has 1 where we have 2. `entrepot admin check` has 1 also for what it finds.
+docker has 1 where we have 2. `entrepot admin check` and `migrate` have 1 also for damage they
+find.
 
 Ctrl-C and SIGTERM close what is open and say what is kept; what has arrived of a transfer always is, even after
 `kill -9`, and the same command goes on from there.
