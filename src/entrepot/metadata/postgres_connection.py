@@ -47,7 +47,7 @@ class PostgresConnection:
     @classmethod
     async def open(cls, options: PostgresOptions, generation: int = 0) -> PostgresConnection:
         """Connect, in the time there is for that."""
-        name = f"entrepot {socket.gethostname()[:20]} {os.getpid()}/{next(cls._numbers)}"
+        name = f"entrepot {socket.gethostname()[-30:]} {os.getpid()}/{next(cls._numbers)}"  # 63 bytes at most
         async with asyncio.timeout(options.connect_timeout_seconds):
             connection = await asyncpg.connect(
                 options.url,
