@@ -14,7 +14,7 @@ import pytest
 from entrepot.digest import Digest
 from entrepot.errors import Corrupt, DigestInvalid, UploadBusy, UploadUnknown
 from entrepot.jobs.expire_uploads import ExpireUploads
-from entrepot.metadata.claims import LeaseClaims
+from entrepot.metadata.claims import SECONDS, LeaseClaims
 from entrepot.metadata.sqlite import SqliteMetadata
 from entrepot.reference import RepositoryName
 from entrepot.repositories.base import Chunk
@@ -171,6 +171,24 @@ async def test_write_by_a_writer_whose_claim_is_lost_is_refused(ceph: S3Place, o
     assert await pull(store, blob) == PART
 
 
+async def test_upload_of_a_replica_that_died_is_taken_over_when_its_lease_ends(
+    ceph: S3Place, database: Path, open_store: OpenStore
+) -> None:
+    metadata = SqliteMetadata(database)
+    now = int(time.time())
+    dead = open_store(ceph, claims=LeaseClaims(metadata, lambda: now))
+    alive = open_store(ceph, claims=LeaseClaims(metadata, lambda: now))
+    upload, state = await begin(dead, PART, TAIL)
+    with pytest.raises(UploadBusy):
+        await alive.resume_upload(state)
+    now += SECONDS
+    taken_over = await alive.resume_upload(state)
+    blob = await taken_over.commit(Digest.of(PART + TAIL))
+    assert await pull(alive, blob) == PART + TAIL
+    await upload.close()
+    await metadata.close()
+
+
 async def test_upload_with_parts_of_fixed_size_has_no_other_but_the_last(ceph: S3Place, open_store: OpenStore) -> None:
     store = open_store(ceph, part_bytes=5 * MIB)
     upload, state = await begin(store, PART, PART)
@@ -245,11 +263,7 @@ async def test_abandoned_uploads_are_aborted_by_the_expiry_job(
     await abandoned.close()
     going_on, _ = await begin(store, PART, TAIL)
     assert len(s3.open_uploads()) == 3
-    now += 1000  # too little for the claim that is renewed in the background, so that it counts as held
-    job = ExpireUploads(store, metadata, registry.now, after_seconds=100)
-    now -= 1000
-    job = replace(job, now=lambda: now + 1000)
-    await job.run(_keep)
+    await ExpireUploads(store, metadata, lambda: now + 1000, after_seconds=100).run(_keep)
     assert len(s3.open_uploads()) == 1
     assert len(s3.keys()) == 1
     await going_on.commit(Digest.of(PART + TAIL))
