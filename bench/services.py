@@ -41,6 +41,7 @@ class Services:
     """One PostgreSQL and one Ceph, both with durable writes. Raises ServerFailed when they do not start."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         folder.parent.chmod(0o711)  # PostgreSQL's user has to get through
         with folder.with_suffix(".log").open("wb") as log:
             self._process = subprocess.Popen(
@@ -132,11 +133,14 @@ class Services:
         return {entry["Key"]: entry["Size"] for page in pages for entry in page.get("Contents", ())}
 
     def delete(self, bucket: str, *, kept: set[str]) -> None:
-        """Remove all objects of a mebibyte and more but those ``kept``."""
+        """Remove all objects of a mebibyte and more but those ``kept``, and wait until their space is free."""
         keys = [key for key, size in self.keys(bucket).items() if size >= MIB and key not in kept]
         for start in range(0, len(keys), _MOST_IN_ONE_DELETION):
             some = keys[start : start + _MOST_IN_ONE_DELETION]
             self._client.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key} for key in some]})
+        if keys:
+            collect = ["radosgw-admin", "-c", str(self._folder / "ceph" / "ceph.conf"), "-n", "client.rgw"]
+            subprocess.run([*collect, "gc", "process", "--include-all"], check=True, capture_output=True)
 
     @property
     def endpoint(self) -> str:
