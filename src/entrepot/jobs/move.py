@@ -57,9 +57,12 @@ class Move:
         await self._begin()
         moved, blobs = Moved(), BlobMove(self.source, self.target, self.listener, keeps_store=self.keeps_store)
         await self._copy_bytes(blobs)
+        await self._mark_target(is_complete=False)  # the rows to come are of this run
+        rows = RowMove(self.source.metadata, self.target.metadata, self.listener)
+        await rows.clear()
         await self._hold_writers()
         try:
-            await _while_kept(self._finish(moved, blobs), self._keep_holding)
+            await _while_kept(self._finish(moved, blobs, rows), self._keep_holding)
         finally:
             with suppress(Unavailable):
                 await self.source.metadata.write(moves.let_writers_in(self._holder))
@@ -79,12 +82,9 @@ class Move:
         hold = moves.hold_writers(self._holder, self.target.name, now=self._seconds(), seconds=_HOLD_SECONDS)
         await self.source.metadata.write(hold)
 
-    async def _finish(self, moved: Moved, blobs: BlobMove) -> None:
+    async def _finish(self, moved: Moved, blobs: BlobMove, rows: RowMove) -> None:
         """What is done while writers are held off."""
         started = time.monotonic()
-        await self._mark_target(is_complete=False)
-        rows = RowMove(self.source.metadata, self.target.metadata, self.listener)
-        await rows.clear()
         moved.damaged += await blobs.run_last_round()
         moved.damaged += await rows.copy()
         await blobs.compare()

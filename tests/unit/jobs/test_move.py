@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import pytest
 
-from entrepot.digest import CANONICAL
+from entrepot.digest import CANONICAL, Digest
 from entrepot.errors import BlobUnknown, ConfigInvalid, StorageFull, Unavailable
 from entrepot.jobs.move import require_complete
 from entrepot.jobs.move_report import Place, Progress, Step
@@ -26,7 +26,7 @@ from entrepot.testing.images import build_image, walk_blobs
 from entrepot.testing.repository_suite import push, require_whole
 from entrepot.testing.repository_upload_suite import chunk, read
 
-from .moving import APP, BASE, BY_SHA512, CACHE, IMAGE, LONG_NAME, SHARING, V1, fill, move, picture, sqlite_at
+from .moving import APP, BASE, BY_SHA512, CACHE, IMAGE, LATEST, LONG_NAME, SHARING, V1, fill, move, picture, sqlite_at
 
 EXTRA = build_image(1, seed=77)
 
@@ -198,8 +198,7 @@ async def test_blob_without_its_bytes_is_reported(source: Place, target: Place, 
 async def test_manifest_whose_bytes_are_wrong_is_reported_and_moved_as_it_is(
     source: Place, target: Place, tmp_path: Path
 ) -> None:
-    with closing(sqlite3.connect(tmp_path / "old" / "entrepot.db")) as connection, connection:
-        connection.execute("UPDATE manifests SET content = x'7b7d' WHERE digest = ?", [IMAGE.digest])
+    sql(tmp_path / "old" / "entrepot.db", "UPDATE manifests SET content = x'7b7d' WHERE digest = ?", IMAGE.digest)
     moved = await move(source, target)
     assert {(finding.digest, finding.location) for finding in moved.damaged} == {
         (IMAGE.digest, BASE),
@@ -367,6 +366,32 @@ async def test_failed_move_lets_writers_in_at_once(source: Place, target: Place,
     finally:
         await full.close()
     await push(registry.repository(APP), EXTRA, V1)
+    assert sql(path_of(source), "SELECT name FROM sqlite_master WHERE type = 'trigger'") == []
+
+
+async def test_what_is_deleted_between_two_runs_is_not_at_the_target(
+    source: Place, target: Place, registry: LocalRegistry
+) -> None:
+    def look(progress: Progress) -> None:
+        if progress.step is Step.COMPARING:
+            raise Died
+
+    with pytest.raises(Died):
+        await move(source, target, listener=look)
+    await registry.repository(BASE).delete_manifest(LATEST)
+    await registry.repository(CACHE).delete_blob(LONG_NAME)
+    gone = Digest.of(BY_SHA512)
+    sql(path_of(source), "DELETE FROM blobs WHERE digest = ?", gone)
+    moved = await move(source, target)
+    assert (moved.rows["tags"], moved.rows["blobs"]) == (4, 14)
+    repository = LocalRegistry(target.store, target.metadata).repository(BASE)
+    assert (await repository.list_tags(limit=10)).items == [V1]
+    assert gone not in memory(target).blobs
+
+
+def sql(path: Path, statement: str, *values: str) -> list[object]:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        return connection.execute(statement, values).fetchall()
 
 
 def path_of(place: Place) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from entrepot.errors import ConfigInvalid
-from entrepot.jobs.move_report import Place
+from entrepot.jobs.move_report import Place, Progress, Step
 from entrepot.metadata import tables
 from entrepot.metadata.claims import LeaseClaims
+from entrepot.metadata.migrate_postgresql import upgrade_postgresql
 from entrepot.metadata.postgres import PostgresMetadata
 from entrepot.metadata.postgres_options import PostgresOptions
 from entrepot.repositories.local import LocalRegistry
@@ -20,6 +22,7 @@ from entrepot.store.s3 import S3BlobStore
 from entrepot.store.s3_options import S3Credentials, S3Options
 from entrepot.testing.images import build_image
 from entrepot.testing.repository_suite import push, require_whole
+from tests.services.postgresql import PostgresqlServer
 from tests.services.s3 import S3Place
 
 from .moving import APP, V1, fill, move, picture, sqlite_at
@@ -85,3 +88,25 @@ async def test_move_to_a_bucket_that_is_in_use_is_refused(
         await push(LocalRegistry(store, other).repository(APP), build_image(1, seed=79), V1)
     with pytest.raises(ConfigInvalid, match="holds blobs already"):
         await move(source, Place(metadata, store, "postgresql://new", s3.url))
+
+
+async def test_move_waits_for_a_database_that_restarts(
+    source: Place, private_postgresql: PostgresqlServer, tmp_path: Path
+) -> None:
+    options = PostgresOptions(private_postgresql.url(private_postgresql.new_database()))
+    await asyncio.to_thread(upgrade_postgresql, options)
+    restarted: list[Step] = []
+
+    def restart(progress: Progress) -> None:
+        if progress.step is Step.ROWS and not restarted:
+            restarted.append(progress.step)
+            private_postgresql.restart()
+
+    metadata = PostgresMetadata(options)
+    try:
+        target = Place(metadata, source.store, "postgresql://new", "file:///old")
+        moved = await move(source, target, keeps_store=True, listener=restart)
+        assert (moved.is_clean, restarted) == (True, [Step.ROWS])
+        assert await picture(metadata, source.store) == await picture(source.metadata, source.store)
+    finally:
+        await metadata.close()
