@@ -94,7 +94,7 @@ def _load_target(config_file: Path | None, where: dict[str, Any]) -> Settings:
     try:
         return load(config_file, where)
     except ConfigInvalid as error:
-        message = error.message.replace("(flag --database)", "(flag --to)").replace("(flag --store)", "(flag --blobs-to)")
+        message = error.message.replace("flag --database)", "flag --to)").replace("flag --store)", "flag --blobs-to)")
         raise ConfigInvalid(message, **error.detail) from error
 
 
