@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from entrepot.metadata.migrate import upgrade_sqlite
+from tests.services import guardian
 
 pytest_plugins = ["tests.services.fixtures"]
 
@@ -24,6 +25,7 @@ _PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", "ftp_proxy"}
 @pytest.fixture(scope="session", autouse=True)
 def _clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What the developer's shell says must not change a result, and no test may touch the user's own registry."""
+    guardian.watch()
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
             if name.startswith("ENTREPOT_") or name.lower() in _PROXIES:

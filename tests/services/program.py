@@ -13,6 +13,8 @@ from pathlib import Path
 
 from tests.interop.programs import lacking
 
+from . import guardian
+
 POLL_SECONDS = 0.02
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
@@ -41,7 +43,7 @@ class Program:
         """``environment`` is added to ours. ``user``: whose process it shall be, when we are root."""
         self.log = log
         self._command = list(command)
-        self._environment = {**os.environ, **(environment or {})}
+        self._environment = dict(environment or {})
         self._user = user
         self._stop_signal = stop_signal
         self._process: subprocess.Popen[bytes] | None = None
@@ -58,13 +60,14 @@ class Program:
     def start(self, is_ready: Callable[[], bool] = lambda: True) -> None:
         """Return when it is ready. Raises RuntimeError with the end of its log when that never comes."""
         assert not self.is_running, f"{self._command[0]} runs already"
+        guardian.watch()
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=self._environment,
+                env={**os.environ, **self._environment},
                 user=self._user,
                 group=self._user,
                 start_new_session=True,  # a Ctrl-C in the terminal is for us; we stop it then
@@ -114,7 +117,7 @@ class Program:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
         if number == signal.SIGKILL:
-            while any(map(_is_alive, family[1:])):
+            while any(map(is_alive, family[1:])):
                 time.sleep(POLL_SECONDS)
 
 
@@ -134,7 +137,8 @@ def _pid_and_parent(folder: Path) -> tuple[int, int] | None:
         return None
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process that has not ended yet."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:

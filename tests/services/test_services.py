@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from tests.hostile.waiting import eventually
+
 from .ceph import CephServer
 from .postgresql import PostgresqlServer
+from .program import is_alive
 from .s3 import S3Place, S3Places, answers, client
+
+_ROOT = Path(__file__).parents[2]
 
 
 def test_new_databases_know_nothing_of_each_other(postgresql_server: PostgresqlServer) -> None:
@@ -69,6 +77,27 @@ def test_everything_listens_on_loopback_only(
     for port in ports:
         with pytest.raises(OSError, match="refused"):
             socket.create_connection((address, port), timeout=deadline - time.monotonic())
+
+
+_RUN = """
+import sys
+from pathlib import Path
+from tests.services.program import Program
+
+server = Program(["sleep", "600"], log=Path(sys.argv[1]))
+server.start()
+print(server.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_run_that_is_killed_leaves_no_server_behind(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _RUN, str(tmp_path / "log")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=_ROOT) as run:
+        assert run.stdout is not None
+        server = int(run.stdout.readline())
+        run.kill()
+    eventually(lambda: not is_alive(server))
 
 
 def _address_of_this_computer() -> str:
