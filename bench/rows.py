@@ -2,7 +2,7 @@
 
 ``python -m bench.rows --url postgresql://... --manifests 100000 1000000`` fills it, anew for each size, with five
 blob links and edges for each manifest and a repository for each ten, and measures. Not everything is even: one
-repository has a tenth of all manifests, one manifest a hundredth of all as referrers, and one layer is in all images.
+repository has a tenth of all manifests, one manifest a twentieth of all as referrers, and one layer is in all images.
 
 **What is in the database is deleted.**
 """
@@ -32,7 +32,7 @@ from entrepot.testing.images import build_image, walk_blobs
 TABLES = ("repositories", "blobs", "links", "manifests", "edges", "tags")
 POPULAR = 1  # the blob that is everywhere
 LARGE = 1  # the repository with a tenth of all manifests
-SUBJECT = 10  # the manifest with a hundredth of all as referrers
+SUBJECT = 10  # the manifest with a twentieth of all as referrers
 
 _NOW = 1_700_000_000
 
@@ -57,9 +57,9 @@ _FILL = """
         (repository_id, digest, media_type, size, created_at, content, subject, artifact_type, referrer)
     SELECT CASE WHEN m % 10 = 0 THEN {large} ELSE 1 + m % {repositories} END, pg_temp.digest('m' || m),
         'application/vnd.oci.image.manifest.v1+json', 700, {now}, decode(repeat(md5(m::text), 44), 'hex'),
-        CASE WHEN m % 100 = 0 THEN pg_temp.digest('m' || {subject}) END,
-        CASE WHEN m % 200 = 0 THEN 'application/a' WHEN m % 100 = 0 THEN 'application/b' END,
-        CASE WHEN m % 100 = 0 THEN repeat('r', 300) END
+        CASE WHEN m % 20 = 0 THEN pg_temp.digest('m' || {subject}) END,
+        CASE WHEN m % 40 = 0 THEN 'application/a' WHEN m % 20 = 0 THEN 'application/b' END,
+        CASE WHEN m % 20 = 0 THEN repeat('r', 300) END
     FROM generate_series(1, {manifests}) m;
 
     INSERT INTO edges (manifest_id, digest)

@@ -25,8 +25,8 @@ pytestmark = pytest.mark.timeout(900)  # the first waits for all those rows
 
 SIZE = Size(int(os.environ.get("PLANS_MANIFESTS", "30000")))
 PAGE = 100
-MOST_ROWS = 10 * PAGE  # that a statement with pages of 100 may look at
-MOST_BLOCKS = 60 * 10 + PAGE * 6  # of 8 KiB, in indexes and tables
+MOST_ROWS = 5 * PAGE  # that a statement with pages of 100 may look at
+MOST_BLOCKS = 5 * PAGE  # of 8 KiB, in indexes and tables
 
 # They look at everything, away from requests: what a job counts, and a search in the middle of names.
 NOT_BOUNDED = {

@@ -27,14 +27,13 @@ _parent = manifests.alias("parent")
 
 _child = manifests.alias("child")
 
-SELECT_ABSENT_CHILDREN = (
-    select(edges.c.digest)
-    .join_from(edges, _parent, _parent.c.id == edges.c.manifest_id)
-    .where(
-        edges.c.manifest_id == bindparam("manifest_id"),
-        ~exists().where(links.c.repository_id == _parent.c.repository_id, links.c.digest == edges.c.digest),
-        ~exists().where(_child.c.repository_id == _parent.c.repository_id, _child.c.digest == edges.c.digest),
-    )
+# Not a join: of a layer that all have, PostgreSQL would look at the links of all repositories up to this one.
+_repository_id = select(_parent.c.repository_id).where(_parent.c.id == bindparam("manifest_id")).scalar_subquery()
+
+SELECT_ABSENT_CHILDREN = select(edges.c.digest).where(
+    edges.c.manifest_id == bindparam("manifest_id"),
+    ~exists().where(links.c.repository_id == _repository_id, links.c.digest == edges.c.digest),
+    ~exists().where(_child.c.repository_id == _repository_id, _child.c.digest == edges.c.digest),
 )
 
 SELECT_LOCATION = select(blobs.c.location).where(blobs.c.digest == bindparam("digest"))

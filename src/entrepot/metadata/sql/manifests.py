@@ -102,15 +102,15 @@ DELETE_TAG = (
     .returning(tags.c.name)
 )
 
-_from_referrers = repositories.join(manifests, manifests.c.repository_id == repositories.c.id)
+# Not a join: PostgreSQL would not see that the index has the order that is asked for, and sort all referrers.
+_repository = select(repositories.c.id).where(repositories.c.name == bindparam("name")).scalar_subquery()
 
-_refers = (repositories.c.name == bindparam("name")) & (manifests.c.subject == bindparam("subject"))
+_refers = (manifests.c.repository_id == _repository) & (manifests.c.subject == bindparam("subject"))
 
 _is_of_type = manifests.c.artifact_type == bindparam("artifact_type")
 
 SELECT_REFERRER_SIZES = (
     select(manifests.c.digest, func.length(manifests.c.referrer))
-    .select_from(_from_referrers)
     .where(_refers, manifests.c.digest > bindparam("last"))
     .order_by(manifests.c.digest)
     .limit(bindparam("limit"))
@@ -118,7 +118,6 @@ SELECT_REFERRER_SIZES = (
 
 SELECT_REFERRERS = (
     select(manifests.c.referrer)
-    .select_from(_from_referrers)
     .where(_refers, manifests.c.digest > bindparam("last"), manifests.c.digest <= bindparam("until"))
     .order_by(manifests.c.digest)
 )
