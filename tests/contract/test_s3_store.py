@@ -19,6 +19,7 @@ from entrepot.metadata.sqlite import SqliteMetadata
 from entrepot.reference import RepositoryName
 from entrepot.repositories.base import Chunk
 from entrepot.repositories.local import LocalRegistry
+from entrepot.repositories.local_blob import LocalBlob
 from entrepot.store.base import UploadState
 from entrepot.store.claims import ProcessClaims
 from entrepot.store.s3_keys import S3Keys
@@ -119,6 +120,7 @@ async def test_commit_whose_answer_was_lost_is_done_again_elsewhere(s3: S3Place,
     upload, state = await begin(store, PART, TAIL)
     digest = Digest.of(PART + TAIL)
     blob = await upload.commit(digest)
+    await upload.close()
     assert await (await second.resume_upload(state)).commit(digest) == blob
     assert await pull(second, blob) == PART + TAIL
     assert await blobs_of(store) == [blob]
@@ -128,6 +130,7 @@ async def test_commit_with_wrong_digest_aborts_everything(s3: S3Place, open_stor
     upload, _ = await begin(open_store(s3), PART, PART, TAIL)
     with pytest.raises(DigestInvalid):
         await upload.commit(Digest.of(b"another"))
+    await upload.cancel()
     assert s3.keys() == {}
     assert s3.open_uploads() == []
 
@@ -222,6 +225,31 @@ async def test_same_bytes_pushed_again_replace_those_that_are_gone(
     assert second.stored.location != first.stored.location
     assert (await repository.find_blob(digest)).stored == second.stored
     assert await pull(store, second.stored) == TAIL
+    await metadata.close()
+
+
+async def test_finish_with_right_and_wrong_digest_at_once_never_loses_an_acknowledged_blob(
+    ceph: S3Place, database: Path, open_store: OpenStore
+) -> None:
+    metadata = SqliteMetadata(database)
+    claims = LeaseClaims(metadata, lambda: int(time.time()))
+    replicas = [LocalRegistry(open_store(ceph, claims=claims, claim_wait_seconds=10), metadata) for _ in range(2)]
+    first, second = [replica.repository(NAME) for replica in replicas]
+    for number in range(4):
+        content = TAIL + bytes([number])
+        digest, wrong = Digest.of(content), Digest.of(b"wrong")
+        upload_id = await first.begin_upload()
+        await first.append(upload_id, Chunk(stream(content)))
+        finishing = [
+            replica.finish_upload(upload_id, announced, Chunk(stream()))
+            for replica, announced in ((first, digest), (second, wrong))
+        ]
+        found, refused = await asyncio.gather(*finishing, return_exceptions=True)
+        assert isinstance(refused, DigestInvalid | UploadUnknown)
+        if isinstance(found, LocalBlob):
+            assert await pull(replicas[1].store, found.stored) == content
+        else:
+            assert isinstance(found, UploadUnknown)
     await metadata.close()
 
 

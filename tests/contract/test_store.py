@@ -156,6 +156,7 @@ class TestS3BlobStore(PersistentBlobStoreSuite):
         if end == "commit":
             await upload.commit(Digest.of(b"".join(LARGE)))
             await upload.recorded()
+            await upload.close()
         elif end == "cancel":
             await upload.cancel()
         else:

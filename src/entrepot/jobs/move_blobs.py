@@ -31,6 +31,7 @@ class BlobMove:
     keeps_store: bool
     _looks_at_bytes: bool = False
     _damaged: dict[str, Finding] = field(default_factory=dict)
+    _under_way: dict[str, int] = field(default_factory=dict)  # bytes that have been read, by digest
     _copied: int = 0
     _copied_bytes: int = 0
     _seen: int = 0
@@ -73,6 +74,7 @@ class BlobMove:
         self._seen = self._seen_bytes = self._copied = self._copied_bytes = 0
         self._looks_at_bytes = look_at_bytes
         self._damaged.clear()
+        self._under_way.clear()
 
     async def _pages(self) -> AsyncIterator[tuple[list[BlobRow], dict[str, BlobRow]]]:
         """The old rows, and the new ones in the same span of digests."""
@@ -115,12 +117,17 @@ class BlobMove:
                 await self._record(row, None)
             else:
                 await self._copy(row, row.location)
+        self._under_way.pop(row.digest, None)
         self._see([row])
 
     def _see(self, rows: Sequence[BlobRow]) -> None:
         self._seen += len(rows)
         self._seen_bytes += sum(row.size for row in rows)
-        self.listener(Progress(Step.BYTES, self._seen, self._total, self._seen_bytes, self._total_bytes))
+        self._tell()
+
+    def _tell(self) -> None:
+        size = self._seen_bytes + sum(self._under_way.values())
+        self.listener(Progress(Step.BYTES, self._seen, self._total, size, self._total_bytes))
 
     async def _is_there(self, row: BlobRow) -> bool:
         if not self._looks_at_bytes:
@@ -151,6 +158,8 @@ class BlobMove:
         except BaseException:
             await upload.cancel()
             raise
+        finally:
+            await upload.close()
 
     @asynccontextmanager
     async def _opened(self, blob: StoredBlob) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -160,12 +169,14 @@ class BlobMove:
                 pieces = await stack.enter_async_context(self.source.store.open(blob))
             except Unavailable as error:
                 raise await self._unreadable(error) from error
-            yield self._read(pieces)
+            yield self._read(blob, pieces)
 
-    async def _read(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def _read(self, blob: StoredBlob, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         try:
             async for piece in pieces:
                 yield piece
+                self._under_way[blob.digest] = self._under_way.get(blob.digest, 0) + len(piece)
+                self._tell()
         except Unavailable as error:
             raise await self._unreadable(error) from error
 

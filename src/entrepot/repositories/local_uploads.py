@@ -73,7 +73,9 @@ class LocalUploads:
             await upload.recorded()
             return await self._keep_one(in_force, stored)
         except DigestInvalid:
-            await self.metadata.write(uploads.end_upload(upload_id))
+            # the row first: whoever ends it decides what becomes of the bytes
+            if await self.metadata.write(uploads.end_upload(upload_id)):
+                await upload.cancel()
             raise
         finally:
             await upload.close()
@@ -90,6 +92,8 @@ class LocalUploads:
         except BaseException:
             await upload.cancel()
             raise
+        finally:
+            await upload.close()
 
     async def _keep_one(self, in_force: StoredBlob, written: StoredBlob) -> StoredBlob:
         """Of the same bytes at two places: those that are recorded, or if they are gone those just written."""

@@ -107,8 +107,10 @@ class Upload(Protocol):
     async def commit(self, digest: Digest) -> StoredBlob:
         """Make the bytes durable and give them a location, if their digest is ``digest``.
 
-        Raises DigestInvalid when the digest is another one; then nothing is kept. After any other error the
-        upload can be resumed from its last saved state, even when the commit was done and only its answer was lost.
+        The upload stays held until ``close``, so that nobody goes on with it before the bytes are recorded.
+
+        Raises DigestInvalid when the digest is another one: it can only be cancelled then. After any other error it
+        can be resumed from its last saved state, even when the commit was done and only its answer was lost.
         Committing bytes that are already there replaces them by the ones just verified, or puts these beside them
         under another location.
         """

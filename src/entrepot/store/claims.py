@@ -79,7 +79,8 @@ class HeldClaim:
     @property
     def is_lost(self) -> bool:
         """Whether it may have gone to another writer."""
-        return self._is_lost or self._has_ended
+        self._is_lost = self._is_lost or self._has_ended
+        return self._is_lost
 
     def require(self) -> None:
         """Raises UploadBusy when it is lost."""

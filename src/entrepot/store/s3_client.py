@@ -176,7 +176,8 @@ class S3Client:
                     "s3",
                     region_name=options.region or session.get_config_variable("region") or "us-east-1",
                     endpoint_url=endpoint or None,
-                    verify=options.ca_bundle or None,
+                    # for plain HTTP there is nothing to verify, and no authorities to load
+                    verify=False if endpoint.startswith("http:") else options.ca_bundle or None,
                     aws_access_key_id=credentials.access_key if credentials else None,
                     aws_secret_access_key=credentials.secret_key if credentials else None,
                     aws_session_token=(credentials.session_token or None) if credentials else None,

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterable, Sequence
 from contextlib import suppress
 
 from entrepot.digest import CANONICAL, Digest, require_match
-from entrepot.errors import Corrupt, DigestInvalid, Unavailable, UploadBusy, UploadUnknown
+from entrepot.errors import Corrupt, Unavailable, UploadBusy, UploadUnknown
 from entrepot.store.base import Checkpoint, Claims, StoredBlob, UploadState
 from entrepot.store.claims import HeldClaim
 from entrepot.store.s3_body import PartBody
@@ -203,17 +203,12 @@ class S3Upload:
                 await self._bucket.delete(self._bucket.keys.below(path))
 
     async def commit(self, digest: Digest) -> StoredBlob:
-        try:
-            if self._claim is not None:
-                self._claim.require()
-            stored = await (self._commit_parts(digest) if self._parts.count else self._commit_whole(digest))
-            self._is_committed = True
-            return stored
-        except DigestInvalid:
-            await self.cancel()
-            raise
-        finally:
-            await self.close()
+        if self._claim is not None:
+            self._claim.require()
+        stored = await (self._commit_parts(digest) if self._parts.count else self._commit_whole(digest))
+        self._is_committed = True
+        self._body.release()
+        return stored
 
     async def _commit_whole(self, digest: Digest) -> StoredBlob:
         actual = self._hashes.digest(digest.algorithm)

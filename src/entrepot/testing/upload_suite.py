@@ -30,7 +30,9 @@ async def push(store: BlobStore, content: bytes) -> StoredBlob:
     """Store a blob."""
     upload = await store.begin_upload()
     await upload.write(chunks(content))
-    return await upload.commit(Digest.of(content))
+    blob = await upload.commit(Digest.of(content))
+    await upload.close()
+    return blob
 
 
 async def pull(store: BlobStore, blob: StoredBlob, *, start: int = 0, end: int | None = None) -> bytes:
@@ -108,6 +110,7 @@ class UploadSuite:
         wanted = Digest.of(b"something else", algorithm)
         with pytest.raises(DigestInvalid) as caught:
             await upload.commit(wanted)
+        await upload.cancel()
         actual = Digest.of(content, algorithm)
         assert caught.value.detail == {"expected": wanted, "actual": actual, "size": len(content)}
         await require_empty(store)
@@ -370,6 +373,7 @@ async def finish_upload(store: BlobStore, state: UploadState, content: bytes, al
     assert upload.size == state.offset
     await upload.write(chunks(content[state.offset :]))
     blob = await upload.commit(Digest.of(content, algorithm))
+    await upload.close()
     assert (blob.digest, blob.size) == (Digest.of(content), len(content))
     assert await pull(store, blob) == content
     assert await uploads_of(store) == []
@@ -394,6 +398,7 @@ async def _cancel_in_mid_write(upload: Upload) -> None:
 async def _end(store: BlobStore, upload: Upload, state: UploadState, how: str) -> None:
     if how == "commit":
         await upload.commit(Digest.of(SHORT))
+        await upload.close()
     elif how == "cancel":
         await upload.cancel()
     else:
