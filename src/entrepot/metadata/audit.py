@@ -11,7 +11,9 @@ from entrepot.store.base import StoredBlob
 
 SELECT_BLOBS = Named("audit.SELECT_BLOBS")
 SELECT_MANIFESTS = Named("audit.SELECT_MANIFESTS")
-SELECT_ABSENT_CHILDREN = Named("audit.SELECT_ABSENT_CHILDREN")
+SELECT_CHILDREN = Named("audit.SELECT_CHILDREN")
+SELECT_LINK = Named("audit.SELECT_LINK")
+SELECT_MANIFEST = Named("audit.SELECT_MANIFEST")
 SELECT_LOCATION = Named("audit.SELECT_LOCATION")
 CLEAR_LOCATION = Named("audit.CLEAR_LOCATION")
 RESTORE_LOCATION = Named("audit.RESTORE_LOCATION")
@@ -52,8 +54,12 @@ def manifests_after(last: int, *, limit: int) -> Steps[list[ManifestRow]]:
 @operation
 def absent_children(manifest_id: int) -> Steps[list[str]]:
     """Digests a manifest names that are neither blob nor manifest of its repository."""
-    rows = yield SELECT_ABSENT_CHILDREN, {"manifest_id": manifest_id}
-    return [row[0] for row in rows]
+    rows = yield SELECT_CHILDREN, {"manifest_id": manifest_id}
+    children = [{"repository_id": repository_id, "digest": digest} for repository_id, digest in rows]
+    links = (yield SELECT_LINK, children) if children else []
+    manifests = (yield SELECT_MANIFEST, children) if children else []
+    there = {digest for (digest,) in (*links, *manifests)}
+    return [child["digest"] for child in children if child["digest"] not in there]
 
 
 @operation

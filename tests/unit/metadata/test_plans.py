@@ -57,9 +57,11 @@ UPLOAD = {"id": "u", "repository": repository(OWNER), "state": "{}", "now": 1}
 VALUES: Mapping[str, Mapping[str, Any]] = {
     "audit.CLEAR_LOCATION": {"lost": digest("b", 5), "was_at": "sha256/5"},
     "audit.RESTORE_LOCATION": {"kept": digest("b", 5), "is_at": "sha256/5"},
-    "audit.SELECT_ABSENT_CHILDREN": {"manifest_id": MANIFEST},
+    "audit.SELECT_CHILDREN": {"manifest_id": MANIFEST},
+    "audit.SELECT_LINK": {"repository_id": OWNER, "digest": digest("b", POPULAR)},
     "audit.SELECT_BLOBS": {"last": 1000, "limit": PAGE},
     "audit.SELECT_LOCATION": {"digest": LAYER},
+    "audit.SELECT_MANIFEST": {"repository_id": LARGE, "digest": digest("b", POPULAR)},
     "audit.SELECT_MANIFESTS": {"last": 1000, "limit": PAGE},
     "blobs.DELETE_LINK": {"repository_id": OWNER, "digest": digest("b", POPULAR)},
     "blobs.INSERT_BLOB": {"digest": digest("b", -1), "size": 1, "location": "new", "now": 1},

@@ -23,17 +23,20 @@ SELECT_MANIFESTS = (
     .limit(bindparam("limit"))
 )
 
-_parent = manifests.alias("parent")
+SELECT_CHILDREN = (
+    select(manifests.c.repository_id, edges.c.digest)
+    .join_from(edges, manifests, manifests.c.id == edges.c.manifest_id)
+    .where(edges.c.manifest_id == bindparam("manifest_id"))
+)
 
-_child = manifests.alias("child")
+# One at a time, as in ``manifests.py``: in one statement PostgreSQL may look at all links of a layer, or of a
+# repository.
+SELECT_LINK = select(links.c.digest).where(
+    links.c.repository_id == bindparam("repository_id"), links.c.digest == bindparam("digest")
+)
 
-# Not a join: of a layer that all have, PostgreSQL would look at the links of all repositories up to this one.
-_repository_id = select(_parent.c.repository_id).where(_parent.c.id == bindparam("manifest_id")).scalar_subquery()
-
-SELECT_ABSENT_CHILDREN = select(edges.c.digest).where(
-    edges.c.manifest_id == bindparam("manifest_id"),
-    ~exists().where(links.c.repository_id == _repository_id, links.c.digest == edges.c.digest),
-    ~exists().where(_child.c.repository_id == _repository_id, _child.c.digest == edges.c.digest),
+SELECT_MANIFEST = select(manifests.c.digest).where(
+    manifests.c.repository_id == bindparam("repository_id"), manifests.c.digest == bindparam("digest")
 )
 
 SELECT_LOCATION = select(blobs.c.location).where(blobs.c.digest == bindparam("digest"))
