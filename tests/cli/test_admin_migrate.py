@@ -77,7 +77,8 @@ def test_migrate_says_what_was_moved_and_what_to_write_where(migrate: Migrate) -
         "",
         f"  entrepot admin migrate --undo --root {migrate.root}",
     ]
-    assert done.err.splitlines()[0].startswith("content: 1 of 15 blobs")
+    assert done.err.splitlines()[0].startswith("content: 0 of 15 blobs")
+    assert "content: 15 of 15 blobs (11.9kB of 11.9kB)\n" in done.err
     assert "pushes are held off from now on\n" in done.err
 
 

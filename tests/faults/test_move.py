@@ -143,7 +143,7 @@ def test_server_of_a_moved_registry_refuses_pushes_and_serves_pulls(moving: Movi
     moving.require_all(moving.client)
 
 
-@pytest.mark.parametrize("line", ["content: 1 ", "names: "])
+@pytest.mark.parametrize("line", ["content: 0 ", "names: "])
 def test_move_killed_and_run_again_is_complete(moving: Moving, line: str) -> None:
     process = moving.begin()
     assert process.stderr is not None
