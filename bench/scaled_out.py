@@ -12,7 +12,7 @@ from bench.client import Client, connected
 from bench.content import GIB, KIB, MIB, Blob, image_manifest, unique_blob
 from bench.goals import Goal, below, no_goal, peak_rss_below, times
 from bench.load import Load, ab_head, read_blob, timed_load, wrk
-from bench.measure import GIGABYTES, MEGABYTES, RATE, SECONDS, Measure, Run
+from bench.measure import GIGABYTES, MEGABYTES, RATE, SECONDS, Measure, Prepare, Run
 from bench.pushes import CLIENTS, MANIFEST_REPOSITORY, PUSH_REPOSITORY, put_manifests
 from bench.reads import blob_of, get_blob, get_manifest, head_blob, head_manifest, image
 from bench.replicas import (
@@ -125,6 +125,16 @@ def close_gibibyte(site: Site, name: str) -> Load:
     return Load(requests=1, seconds=taken)
 
 
+def warmed(prepare: Prepare, run: Run) -> Prepare:
+    """Once without being looked at: workers connect to PostgreSQL and S3 when they are asked for the first time."""
+
+    def prepared(site: Site, name: str) -> None:
+        prepare(site, name)
+        run(site, name)
+
+    return prepared
+
+
 def with_services(run: Run) -> Run:
     """Also notes the processor time of PostgreSQL and S3."""
 
@@ -206,7 +216,9 @@ def _streams(title: str, size: int, connections: int) -> list[Measure]:
 _FIVE_TIMES = times(DISTRIBUTION_S3, 5)
 
 SCALED_OUT = [
-    _requests("get-manifest-tag", "GET manifest by tag", get_manifest, _FIVE_TIMES, prepare=image),
+    _requests(
+        "get-manifest-tag", "GET manifest by tag", get_manifest, _FIVE_TIMES, prepare=warmed(image, get_manifest)
+    ),
     _requests("get-manifest-digest", "GET manifest by digest", get_manifest_by_digest, _FIVE_TIMES, prepare=image),
     _requests("head-manifest-tag", "HEAD manifest by tag", head_manifest, _FIVE_TIMES, prepare=image),
     _requests("head-manifest-digest", "HEAD manifest by digest", head_manifest_by_digest, _FIVE_TIMES, prepare=image),
@@ -219,7 +231,7 @@ SCALED_OUT = [
         no_goal(),
         unit=RATE,
         contenders=(ENTREPOT_REDIRECT, DISTRIBUTION_REDIRECT),
-        prepare=blob_of(MIB),
+        prepare=warmed(blob_of(MIB), get_address),
         subject=ENTREPOT_REDIRECT,
     ),
     *_streams("1 MiB", MIB, 8),
