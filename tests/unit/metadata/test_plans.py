@@ -176,7 +176,8 @@ def looked_at(plan: Mapping[str, Any]) -> float:
 async def test_statement_looks_at_few_rows_in_postgresql(connection: Any, name: str, mode: str) -> None:
     await connection.execute(f"SET plan_cache_mode = {mode}")
     text = postgres_texts.text_of(Named(name))
-    plan = await explain(connection, text.text, text.arguments(VALUES[name]))
+    for _ in range(2):  # the first time it may have to look into the catalogue, and tidies up what it finds
+        plan = await explain(connection, text.text, text.arguments(VALUES[name]))
     scanned = {node["Relation Name"] for node in nodes(plan) if node["Node Type"] == "Seq Scan"}
     told = json.dumps(plan, indent=1)
     assert not scanned & set(TABLES), told
