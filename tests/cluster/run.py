@@ -17,7 +17,7 @@ from .load import Acknowledged, Done, Load, Record
 from .patient import clients
 
 _RECOVERY_SECONDS = 120.0
-_QUIET_SECONDS = 10.0
+_QUIET_SECONDS = 5.0
 _EXPIRY_SECONDS = 60.0
 _MANIFEST_TYPES = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 
