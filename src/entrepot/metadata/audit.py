@@ -10,6 +10,7 @@ from entrepot.metadata.named import Named
 from entrepot.store.base import StoredBlob
 
 SELECT_BLOBS = Named("audit.SELECT_BLOBS")
+SELECT_BLOB_LINK = Named("audit.SELECT_BLOB_LINK")
 SELECT_MANIFESTS = Named("audit.SELECT_MANIFESTS")
 SELECT_CHILDREN = Named("audit.SELECT_CHILDREN")
 SELECT_LINK = Named("audit.SELECT_LINK")
@@ -40,8 +41,14 @@ class ManifestRow(NamedTuple):
 @operation
 def blobs_after(last: int, *, limit: int) -> Steps[list[BlobRow]]:
     """Blobs with a greater id, except those that are gone and that no repository names."""
-    rows = yield SELECT_BLOBS, {"last": last, "limit": limit}
-    return [BlobRow(*row) for row in rows]
+    while True:
+        found = [BlobRow(*row) for row in (yield SELECT_BLOBS, {"last": last, "limit": limit})]
+        gone = [{"blob_id": row.id} for row in found if row.location is None]
+        named = {row[0] for row in ((yield SELECT_BLOB_LINK, gone) if gone else [])}
+        kept = [row for row in found if row.location is not None or row.id in named]
+        if kept or len(found) < limit:
+            return kept
+        last = found[-1].id
 
 
 @operation

@@ -279,6 +279,19 @@ class MetadataSuite(ContentSuite):
         await put_content(metadata)
         assert await metadata.read(audit.location_of(DIGEST)) == stored(CONTENT).location
 
+    async def test_blobs_that_are_gone_and_unnamed_are_passed_over(self, metadata: Metadata) -> None:
+        contents = [b"%d" % number for number in range(7)]
+        for content in contents:
+            await metadata.write(put(content))
+        for content in contents[:5]:
+            await metadata.write(audit.mark_quarantined(stored(content)))
+            if content != contents[1]:
+                await metadata.write(blobs.unlink_blob(REPOSITORY, Digest.of(content), protect_used=False))
+        first = await metadata.read_much(audit.blobs_after(0, limit=2))
+        assert [(row.digest, row.location) for row in first] == [(Digest.of(contents[1]), None)]
+        rest = await metadata.read_much(audit.blobs_after(first[-1].id, limit=2))
+        assert [row.digest for row in rest] == [Digest.of(contents[5])]
+
     async def test_quarantined_blob_that_was_good_is_kept(self, metadata: Metadata) -> None:
         await put_content(metadata)
         await metadata.write(audit.mark_quarantined(stored(CONTENT)))

@@ -59,6 +59,7 @@ VALUES: Mapping[str, Mapping[str, Any]] = {
     "audit.RESTORE_LOCATION": {"kept": digest("b", 5), "is_at": "sha256/5"},
     "audit.SELECT_CHILDREN": {"manifest_id": MANIFEST},
     "audit.SELECT_LINK": {"repository_id": OWNER, "digest": digest("b", POPULAR)},
+    "audit.SELECT_BLOB_LINK": {"blob_id": POPULAR},
     "audit.SELECT_BLOBS": {"last": 1000, "limit": PAGE},
     "audit.SELECT_LOCATION": {"digest": LAYER},
     "audit.SELECT_MANIFEST": {"repository_id": LARGE, "digest": digest("b", POPULAR)},

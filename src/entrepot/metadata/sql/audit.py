@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from sqlalchemy import bindparam, exists, select
+from sqlalchemy import bindparam, select
 
 from entrepot.metadata.schema import blobs, edges, links, manifests, repositories
 
 SELECT_BLOBS = (
     select(blobs.c.id, blobs.c.digest, blobs.c.size, blobs.c.location)
     .where(blobs.c.id > bindparam("last"))
-    .where((blobs.c.location.is_not(None)) | exists().where(links.c.blob_id == blobs.c.id))
     .order_by(blobs.c.id)
     .limit(bindparam("limit"))
 )
+
+SELECT_BLOB_LINK = select(links.c.blob_id).where(links.c.blob_id == bindparam("blob_id")).limit(1)
 
 SELECT_MANIFESTS = (
     select(manifests.c.id, repositories.c.name, manifests.c.digest, manifests.c.content)

@@ -21,8 +21,20 @@ INSERT_REPOSITORY = (
     .returning(repositories.c.id)
 )
 
+# In the order of an index, so that the first one ends the search, wherever it lies.
+_first_link = (
+    select(links.c.digest).where(links.c.repository_id == bindparam("repository_id")).order_by(links.c.digest).limit(1)
+)
+
+_first_manifest = (
+    select(manifests.c.digest)
+    .where(manifests.c.repository_id == bindparam("repository_id"))
+    .order_by(manifests.c.digest)
+    .limit(1)
+)
+
 DELETE_REPOSITORY_IF_EMPTY = sa.delete(repositories).where(
     repositories.c.id == bindparam("repository_id"),
-    ~sa.exists().where(links.c.repository_id == bindparam("repository_id")),
-    ~sa.exists().where(manifests.c.repository_id == bindparam("repository_id")),
+    _first_link.scalar_subquery().is_(None),
+    _first_manifest.scalar_subquery().is_(None),
 )
