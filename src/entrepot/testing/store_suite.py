@@ -20,7 +20,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from entrepot.digest import Digest
+from entrepot.digest import CANONICAL, Digest
 from entrepot.errors import Corrupt, UploadBusy
 from entrepot.store.base import BlobStore
 from entrepot.testing.upload_suite import (
@@ -95,6 +95,30 @@ class BlobStoreSuite(UploadSuite):
     async def test_ask_about_absent_blob_is_corrupt(self, store: BlobStore, method: str) -> None:
         with pytest.raises(Corrupt):
             await getattr(store, method)(missing(SHORT).location)
+
+    # states of uploads
+
+    async def test_save_upload_again_without_new_bytes_gives_the_same_state(self, store: BlobStore) -> None:
+        upload = await store.begin_upload()
+        await upload.write(chunks(LONG))
+        state = await upload.save()
+        assert await upload.save() == state
+        await upload.cancel()
+
+    @pytest.mark.parametrize("is_told", [True, False], ids=["told", "not_told"])
+    async def test_recorded_state_stays_good_until_the_next_one_is_recorded(
+        self, store: BlobStore, is_told: bool
+    ) -> None:
+        upload = await store.begin_upload()
+        await upload.write(chunks(LONG))
+        first = await upload.save()
+        await upload.recorded()
+        await upload.write(chunks(LONG))
+        second = await upload.save()
+        if is_told:
+            await upload.recorded()
+        await upload.close()
+        await finish_upload(store, second if is_told else first, LONG + LONG, CANONICAL)
 
     # walk, delete, quarantine, check
 

@@ -281,28 +281,6 @@ class UploadSuite:
         await upload.close()
         await (await store.resume_upload(state, wait=False)).cancel()
 
-    async def test_save_upload_again_without_new_bytes_gives_the_same_state(self, store: BlobStore) -> None:
-        upload = await store.begin_upload()
-        await upload.write(chunks(LONG))
-        state = await upload.save()
-        assert await upload.save() == state
-        await upload.cancel()
-
-    @pytest.mark.parametrize("is_told", [True, False], ids=["told", "not_told"])
-    async def test_recorded_state_stays_good_until_the_next_one_is_recorded(
-        self, store: BlobStore, is_told: bool
-    ) -> None:
-        upload = await store.begin_upload()
-        await upload.write(chunks(LONG))
-        first = await upload.save()
-        await upload.recorded()
-        await upload.write(chunks(LONG))
-        second = await upload.save()
-        if is_told:
-            await upload.recorded()
-        await upload.close()
-        await finish_upload(store, second if is_told else first, LONG + LONG, CANONICAL)
-
     @pytest.mark.parametrize("end", ["cancel", "commit", "discard"])
     async def test_resume_upload_that_has_ended_is_unknown(self, store: BlobStore, end: str) -> None:
         upload = await store.begin_upload()
