@@ -46,12 +46,17 @@ Steps = Generator[Statement, list[Row], T]
 
 
 class Operation(Generic[T_co]):
-    """What to do, as often as need be: each iteration begins it anew."""
+    """What to do, as often as need be: each iteration begins it anew.
 
-    __slots__ = ("_begin",)
+    ``is_single``: it is one statement that may as well be done twice, and has changed nothing when the operation
+    raises. A driver need not put a transaction around it.
+    """
 
-    def __init__(self, begin: Callable[[], Steps[T_co]]) -> None:
+    __slots__ = ("_begin", "is_single")
+
+    def __init__(self, begin: Callable[[], Steps[T_co]], *, is_single: bool = False) -> None:
         self._begin = begin
+        self.is_single = is_single
 
     def __iter__(self) -> Steps[T_co]:
         return self._begin()
@@ -63,6 +68,16 @@ def operation(steps: Callable[P, Steps[T]]) -> Callable[P, Operation[T]]:
     @wraps(steps)
     def begin(*args: P.args, **kwargs: P.kwargs) -> Operation[T]:
         return Operation(lambda: steps(*args, **kwargs))
+
+    return begin
+
+
+def single_operation(steps: Callable[P, Steps[T]]) -> Callable[P, Operation[T]]:
+    """The same, for an operation that ``is_single``."""
+
+    @wraps(steps)
+    def begin(*args: P.args, **kwargs: P.kwargs) -> Operation[T]:
+        return Operation(lambda: steps(*args, **kwargs), is_single=True)
 
     return begin
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from entrepot.metadata.base import Steps, operation
+from entrepot.metadata.base import Steps, operation, single_operation
 from entrepot.metadata.named import Named
 
 SELECT_LEASE = Named("leases.SELECT_LEASE")
@@ -19,27 +19,27 @@ def is_lease_free(name: str, holder: str, *, now: int) -> Steps[bool]:
     return not rows or rows[0][0] == holder or rows[0][2] <= now
 
 
-@operation
+@single_operation
 def take_lease(name: str, holder: str, *, now: int, seconds: int) -> Steps[int | None]:
     """Take or prolong a lease: its fence, which grows with every change of hands; None while another holds it."""
     rows = yield TAKE_LEASE, {"name": name, "holder": holder, "now": now, "expires_at": now + seconds}
     return rows[0][0] if rows else None
 
 
-@operation
+@single_operation
 def renew_lease(name: str, holder: str, *, now: int, seconds: int) -> Steps[bool]:
     """Prolong a lease that is still there; False when it is not. So one that was dropped does not come back."""
     rows = yield RENEW_LEASE, {"lease": name, "current": holder, "until": now + seconds}
     return bool(rows)
 
 
-@operation
+@single_operation
 def give_up_lease(name: str, holder: str) -> Steps[None]:
     """Let go of a lease, so that the next one need not wait for its end."""
     yield END_LEASE, {"lease": name, "current": holder}
 
 
-@operation
+@single_operation
 def drop_lease(name: str, holder: str) -> Steps[None]:
     """Let go of a lease and leave nothing of it behind; its fence begins anew."""
     yield DELETE_LEASE, {"name": name, "holder": holder}

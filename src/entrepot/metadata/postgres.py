@@ -136,8 +136,10 @@ class PostgresMetadata:
 
 
 async def _transact(connection: PostgresConnection, operation: Operation[T], *, durable: bool) -> T:
+    if operation.is_single and durable:
+        return await connection.read(operation)
     result = await connection.change(operation, durable=durable)
-    number = await connection.transaction_id()
+    number = None if operation.is_single else await connection.transaction_id()  # else it is simply done again
     try:
         await connection.commit()
     except FOREIGN as error:

@@ -93,7 +93,7 @@ class PostgresConnection:
         await self.fetch(_STOP_SESSION, *session)
 
     async def read(self, operation: Operation[T]) -> T:
-        """Run an operation that changes nothing, each statement for itself."""
+        """Run an operation outside of a transaction, each statement for itself."""
         return await self._drive(iter(operation), None)
 
     async def read_much(self, operation: Operation[T]) -> T:

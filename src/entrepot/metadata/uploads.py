@@ -9,7 +9,7 @@ from typing import Any
 
 from entrepot.errors import TooManyUploads, UploadUnknown
 from entrepot.metadata import locks
-from entrepot.metadata.base import Steps, operation
+from entrepot.metadata.base import Steps, operation, single_operation
 from entrepot.metadata.named import Named
 from entrepot.reference import RepositoryName
 from entrepot.store.base import UploadPart, UploadState
@@ -60,7 +60,7 @@ def find_upload(repository: RepositoryName, upload_id: str) -> Steps[UploadFound
     return _decode(upload_id, rows[0][0])
 
 
-@operation
+@single_operation
 def save_upload(state: UploadState, algorithm: str, now: int) -> Steps[None]:
     """Record how far an upload has come. Raises UploadUnknown when it has ended meanwhile."""
     rows = yield UPDATE_UPLOAD, {"upload_id": state.id, "new_state": _encode(state, algorithm), "now": now}
