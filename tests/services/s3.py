@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import http.client
-import itertools
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -81,17 +81,16 @@ class S3Places:
 
     def __init__(self, server: S3Server) -> None:
         self.server = server
-        self._numbers = itertools.count()
         self._shared = self._place("tests")
         client(self._shared).create_bucket(Bucket=self._shared.bucket)
 
     def new_prefix(self) -> S3Place:
         """In the bucket that all tests share."""
-        return replace(self._shared, prefix=f"test-{next(self._numbers)}")
+        return replace(self._shared, prefix=f"test-{uuid.uuid4().hex[:12]}")
 
     def new_bucket(self) -> S3Place:
         """With a bucket that is still to be made."""
-        return self._place(f"bucket-{next(self._numbers)}")
+        return self._place(f"bucket-{uuid.uuid4().hex[:12]}")
 
     def _place(self, bucket: str) -> S3Place:
         server = self.server
