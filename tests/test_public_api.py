@@ -160,7 +160,7 @@ def test_config_exports_what_is_documented() -> None:
         "load",
         "read",
         "variable_of",
-    "without_password",
+        "without_password",
     ]
 
 

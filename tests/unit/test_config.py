@@ -307,10 +307,10 @@ class TestTls:
         text = problems(overrides={given: str(tmp_path / "file.pem")})["server.tls_key"][1]
         assert text.startswith("expected both server.tls_certificate and server.tls_key, or neither")
 
-    def test_load_certificate_that_is_absent_is_refused(self, tmp_path: Path) -> None:
-        path = str(tmp_path / "none.pem")
-        found = problems(overrides={"server.tls_certificate": path})
-        assert found["server.tls_certificate"][1] == f"expected a file that exists, got {path!r}"
+    def test_load_certificate_that_is_absent_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        found = problems(overrides={"server.tls_certificate": "none.pem"})
+        assert found["server.tls_certificate"][1] == "expected a file that exists, got 'none.pem'"
 
 
 class TestPlaces:

@@ -91,7 +91,7 @@ class S3Settings(Section):
     connections: Whole = Field(default=64, ge=1, le=10_000, description="Connections of each worker process, at most.")
     connect_timeout_seconds: Seconds = Field(default=5, gt=0, le=300, description="Time to get a connection.")
     read_timeout_seconds: Seconds = Field(
-        default=15, gt=0, le=3600, description="Time the S3 server may say nothing in the middle of a request."
+        default=10, gt=0, le=3600, description="Time the S3 server may say nothing in the middle of a request."
     )
     wait_seconds: Seconds = Field(
         default=20,

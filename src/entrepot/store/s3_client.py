@@ -85,9 +85,10 @@ class S3Client:
         self, operation: str, refusal: Refusal, *, doing: str, body: PartBody | None = None, **parameters: Any
     ) -> Answer | None:
         """The same; None when the server answers with what ``refusal`` holds for."""
-        deadline: float | None = None
         pause = _FIRST_PAUSE_SECONDS
         loop = asyncio.get_running_loop()
+        # bytes may take as long as they move; of all else the client waits for the answer, docker 30 s for a last one
+        deadline = loop.time() + self.options.wait_seconds if body is None else None
         while True:
             try:
                 return await self.attempt(operation, body=body, **parameters)

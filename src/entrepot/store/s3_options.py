@@ -44,7 +44,7 @@ class S3Options:
 
     connections: int = 64
     connect_timeout_seconds: float = 5
-    read_timeout_seconds: float = 15
+    read_timeout_seconds: float = 10
     wait_seconds: float = 20  # a server that fails or is away is tried again for so long
     claim_wait_seconds: float = 10  # so long another writer of the same upload is waited for
 
