@@ -18,9 +18,9 @@ _DOUBLED_EVERY = 900
 def part_size(number: int, *, fixed: int = 0) -> int:
     """The size of part ``number``, counted from 0; all of them have ``fixed`` bytes if that is given.
 
-    The first 900 have 8 MiB, and after each further 900 it is twice as much: 64 MiB after 60 GiB, and far more than
-    5 TiB can be reached, even when many a request has ended in the middle of a part. Raises UploadTooLarge behind
-    the last part there can be.
+    The first 900 have 8 MiB, and after each further 900 it is twice as much: 64 MiB after 49 GiB, more than that after
+    105 GiB. So far more than 5 TiB can be reached, even when many a request has ended in the middle of a part. Raises
+    UploadTooLarge behind the last part there can be.
     """
     if number >= MOST_PARTS:
         raise UploadTooLarge(
