@@ -41,4 +41,4 @@ def test_gather_single_bytes_takes_little_more_memory_than_they_are() -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert gathering.size == 300_000
-    assert peak < 600_000
+    assert peak < 1_500_000  # an object for each addition would take 4 MB; other threads of the process may take some
