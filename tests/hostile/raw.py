@@ -117,8 +117,9 @@ class Wire:
 
 def ask(port: int, method: Text, target: Text, fields: Fields = (), body: bytes = b"") -> Reply:
     """Send one request on a connection of its own and return the answer."""
+    data = request(method, target, fields, body)  # made before the server begins to wait for it
     with Wire(port) as wire:
-        wire.send(request(method, target, fields, body))
+        wire.send(data)
         return wire.reply(head=method == "HEAD")
 
 

@@ -153,7 +153,7 @@ def test_slow_reader_is_not_cut(port: int) -> None:
 
 
 def test_readers_that_hang_up_are_noticed(port: int, server: RegistryProcess) -> None:
-    """Or else the whole blob would be read for nobody."""
+    """Or else the whole blob would be read for nobody. It is large, as little of it would be sent before they are."""
     large = bytes(256 << 20)
     target = f"/v2/slow/large/blobs/uploads/?digest={Digest.of(large)}"
     assert ask(port, "POST", target, body=large).status == 201
