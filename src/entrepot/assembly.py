@@ -50,8 +50,10 @@ async def _require_complete(settings: Settings) -> None:
         await opened.close()
 
 
-def create_app(settings: Settings, durability: Durability | None = None) -> RegistryApp:
-    """The application of one worker process."""
+def create_app(
+    settings: Settings, durability: Durability | None = None, is_leaving: Callable[[], bool] = lambda: False
+) -> RegistryApp:
+    """The application of one worker process. ``is_leaving()`` says whether clients are to go elsewhere."""
     logs.configure(settings.log.level, settings.log.format)
     opened = open_backends(settings, durability)
     store, metadata = with_cache(settings, opened.store), opened.metadata
@@ -64,9 +66,10 @@ def create_app(settings: Settings, durability: Durability | None = None) -> Regi
         _options(settings, store),
         metrics=metrics,
         access_log=AccessLog(trust_forwarded=settings.server.behind_proxy) if settings.log.access else None,
-        pages=Health(store, metadata, metrics, _counting(settings, metadata)).routes(),
+        pages=Health(store, metadata, metrics, _counting(settings, metadata), is_leaving).routes(),
         lifespan=_life(jobs, opened, connections),
         connections=connections,
+        is_leaving=is_leaving,
     )
 
 

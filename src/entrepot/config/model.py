@@ -74,6 +74,13 @@ class ServerSettings(Section):
     read_only: Annotated[bool, Flag("--read-only")] = Field(
         default=False, description="Refuse every write with 405 UNSUPPORTED."
     )
+    drain_seconds: Seconds = Field(
+        default=0,
+        ge=0,
+        le=3600,
+        description="Time that the server serves on after SIGTERM while `/readyz` says 503, so that a load balancer "
+        "notices before the port is closed; `graceful_stop_seconds` begin after it. 0 closes the port at once.",
+    )
     graceful_stop_seconds: Seconds = Field(
         default=30,
         ge=0,

@@ -95,7 +95,8 @@ def _require_method(request: Request, allowed: Collection[str]) -> None:
 
 
 class RegistryApp:
-    """The ASGI application. ``lifespan`` is entered when a worker starts and left when it stops."""
+    """The ASGI application. ``lifespan`` is entered when a worker starts and left when it stops. While ``is_leaving()``
+    every answer asks its client to come again on another connection, which may find another server."""
 
     def __init__(
         self,
@@ -107,6 +108,7 @@ class RegistryApp:
         pages: Mapping[str, PlainHandler] | None = None,
         lifespan: AbstractAsyncContextManager[None] | None = None,
         connections: Connections | None = None,
+        is_leaving: Callable[[], bool] | None = None,
     ) -> None:
         self._registry = registry
         self._options = options
@@ -115,6 +117,7 @@ class RegistryApp:
         self._pages = pages or {}
         self._lifespan = lifespan
         self._connections = connections
+        self._is_leaving = is_leaving
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -153,7 +156,9 @@ class RegistryApp:
         progress = None
         if self._connections is not None:
             progress = partial(self._connections.acknowledged, request.scope.get("client"))
-        return Delivery(request, send, idle_seconds=self._options.idle_seconds, progress=progress)
+        return Delivery(
+            request, send, idle_seconds=self._options.idle_seconds, progress=progress, is_leaving=self._is_leaving
+        )
 
     async def _deliver(self, delivery: Delivery, response: Response, request: Request, match: Match | None) -> Response:
         try:

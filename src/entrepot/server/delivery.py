@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 from entrepot.errors import ClientGone, RegistryError, RequestTimeout
-from entrepot.server.http import Request, Response, Send
+from entrepot.server.http import Header, Request, Response, Send
 
 Progress = Callable[[], int]
 # Neither reading what is in memory nor sending to a peer that has gone lets anybody else have a turn.
 _BYTES_BETWEEN_YIELDS = 4 * 1024 * 1024
+_CLOSE: Header = (b"connection", b"close")
 _LOOKS = 4  # at a peer's progress, in the time it may make none
 
 
@@ -18,16 +19,26 @@ class Delivery:
     """A response on its way out; ``sent`` counts the bytes of its body.
 
     A peer that takes nothing for ``idle_seconds`` is given up. ``progress`` says how much it has taken, for peers
-    so slow that a whole piece takes longer than that.
+    so slow that a whole piece takes longer than that. ``is_leaving`` says whether an answer that begins now is to be
+    the last on its connection.
     """
 
-    __slots__ = ("_idle_seconds", "_progress", "_request", "_send", "_verdict", "has_begun", "sent")
+    __slots__ = ("_idle_seconds", "_is_leaving", "_progress", "_request", "_send", "_verdict", "has_begun", "sent")
 
-    def __init__(self, request: Request, send: Send, *, idle_seconds: float, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        request: Request,
+        send: Send,
+        *,
+        idle_seconds: float,
+        progress: Progress | None = None,
+        is_leaving: Callable[[], bool] | None = None,
+    ) -> None:
         self._request = request
         self._send = send
         self._idle_seconds = idle_seconds
         self._progress = progress
+        self._is_leaving = is_leaving
         self._verdict: RegistryError | None = None
         self.has_begun = False
         self.sent = 0
@@ -48,7 +59,13 @@ class Delivery:
 
     async def _begin(self, response: Response) -> None:
         self.has_begun = True
-        await self._send({"type": "http.response.start", "status": response.status, "headers": response.headers})
+        headers = [*response.headers, _CLOSE] if self._is_last() else response.headers
+        await self._send({"type": "http.response.start", "status": response.status, "headers": headers})
+
+    def _is_last(self) -> bool:
+        if self._is_leaving is None or not self._is_leaving():
+            return False
+        return str(self._request.scope["http_version"]).startswith("1")  # later ones have no such header
 
     async def _finish(self, body: bytes) -> None:
         await self._send({"type": "http.response.body", "body": body})

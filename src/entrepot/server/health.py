@@ -31,6 +31,7 @@ class Health:
     metadata: Metadata
     metrics: Metrics
     count: Callable[[], Awaitable[Statistics]]
+    is_leaving: Callable[[], bool]
     _counted: Statistics | None = field(default=None, init=False)
     _counted_at: float = field(default=0.0, init=False)
 
@@ -41,6 +42,8 @@ class Health:
         return _text("ok\n")
 
     async def ready(self, _: Request) -> Response:
+        if self.is_leaving():
+            return json_response({"status": "stopping"}, status=503)
         found = await asyncio.gather(_problem(self.metadata.check), _problem(self.store.check))
         problems = {name: problem for name, problem in zip(("database", "store"), found, strict=True) if problem}
         if not problems:

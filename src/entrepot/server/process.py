@@ -21,11 +21,11 @@ from pathlib import Path
 from granian.constants import Interfaces, Loops, SSLProtocols
 from granian.http import HTTP1Settings, HTTP2Settings
 from granian.log import LogLevels
-from granian.server.mp import MPServer
 
 from entrepot.config import Settings, without_password
 from entrepot.errors import ConfigInvalid, Unavailable
 from entrepot.server.app import RegistryApp
+from entrepot.server.draining import Draining, DrainingServer
 
 _READ_BUFFER_BYTES = 512 * 1024  # what is read from a socket at once, and the most a request's head may have
 _MOST_HEADER_BYTES = 64 * 1024  # of a request by HTTP/2
@@ -36,12 +36,16 @@ _SECONDS_BETWEEN_LOOKS_AT_PARENT = 1.0
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
 _REQUESTS_AT_ONCE = 1024  # in each worker; more wait in the kernel
 
+CreateApp = Callable[[Callable[[], bool]], RegistryApp]
 
-def run(settings: Settings, create_app: Callable[[], RegistryApp]) -> None:
-    """Serve until SIGTERM or SIGINT; then running transfers get their time to finish.
 
-    ``create_app`` is called once in each worker process and has to survive pickling. Raises Unavailable when
-    the address cannot be had, ConfigInvalid when the files for TLS do not fit.
+def run(settings: Settings, create_app: CreateApp) -> None:
+    """Serve until SIGTERM or SIGINT; then running transfers get their time to finish. Before that, on SIGTERM and if
+    ``server.drain_seconds`` says so, load balancers get time to look for another replica.
+
+    ``create_app`` is called once in each worker process, with a function that tells whether the server is about to
+    leave, and has to survive pickling. Raises Unavailable when the address cannot be had, ConfigInvalid when the
+    files for TLS do not fit.
     """
     _require_matching(settings.server.tls_certificate, settings.server.tls_key)
     address = _resolve(settings.server.host)
@@ -52,8 +56,10 @@ def run(settings: Settings, create_app: Callable[[], RegistryApp]) -> None:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = counters  # read when a worker counts for the first time
     try:
         print(_greeting(settings), flush=True)  # noqa: T201
-        start = partial(_start_worker, create_app, os.getpid(), settings.server.graceful_stop_seconds)
-        _granian(settings, address).serve(target_loader=start, wrap_loader=False)
+        draining = Draining(settings.server.drain_seconds)
+        create = partial(create_app, draining.has_begun)
+        start = partial(_start_worker, create, os.getpid(), settings.server.graceful_stop_seconds)
+        _granian(settings, address, draining).serve(target_loader=start, wrap_loader=False)
     finally:
         shutil.rmtree(counters, ignore_errors=True)
 
@@ -116,10 +122,10 @@ def let_signals_in() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
 
 
-def _granian(settings: Settings, address: str) -> MPServer:
+def _granian(settings: Settings, address: str, draining: Draining) -> DrainingServer:
     server = settings.server
-    return MPServer(
-        "entrepot",
+    return DrainingServer(
+        draining,
         address=address,
         port=server.port,
         interface=Interfaces.ASGI,
