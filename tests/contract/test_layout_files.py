@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from entrepot.errors import ArchiveInvalid, Corrupt, ManifestInvalid, ManifestUn
 from entrepot.manifest import TagCondition
 from entrepot.reference import RepositoryName, Tag
 from entrepot.repositories.layout import LayoutRegistry, LayoutRepository
+from entrepot.repositories.layout_folder import LayoutFolder
 from entrepot.store.threads import DiskThreads
 from entrepot.testing.images import build_artifact, build_image, build_index, write_layout
 from entrepot.testing.repository_suite import push, require_whole
@@ -184,6 +186,18 @@ async def test_push_many_tags_at_once_through_several_objects_loses_none(folder:
     pushes = (several[n % 3].put_manifest(tag, manifest.data, manifest.media_type) for n, tag in enumerate(tags))
     await asyncio.gather(*pushes)
     assert sorted((await several[0].list_tags(limit=99)).items) == sorted(tags)
+
+
+def test_begin_and_cancel_uploads_at_once_finds_the_folder_or_makes_it(folder: Path) -> None:
+    """It goes with the last upload, while another one is begun."""
+
+    def begin_and_cancel(_: int) -> None:
+        files = LayoutFolder(folder)
+        files.discard(files.begin_upload())
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(begin_and_cancel, range(1000)))
+    assert not LayoutFolder(folder).uploads.exists()
 
 
 @pytest.mark.parametrize("name", ["app/blobs", "app/index.json", "oci-layout"])

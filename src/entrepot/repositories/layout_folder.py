@@ -135,7 +135,8 @@ class LayoutFolder:
         """A new upload, held."""
         upload_id = str(uuid.uuid4())
         while True:
-            self.uploads.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):  # raised too when it was there, and is removed before that is looked at
+                self.uploads.mkdir(parents=True, exist_ok=True)
             try:
                 fd = os.open(self.uploads / upload_id, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
                 break
