@@ -85,7 +85,7 @@ def _require_embedded(settings: Settings) -> None:
 def database_name(settings: Settings) -> str:
     """The database as it may be shown, always the same for the same one unless it has several addresses."""
     if settings.postgresql_url is not None:
-        return without_password(settings.postgresql_url).partition("?")[0]
+        return without_password(settings.postgresql_url.partition("?")[0])
     return f"sqlite:///{settings.database_path.resolve()}"
 
 

@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from entrepot.config import FIELDS, SECTIONS, Settings, check_exposure, flag_of, load, read, variable_of
+from entrepot.config import (
+    FIELDS,
+    SECTIONS,
+    Settings,
+    check_exposure,
+    flag_of,
+    load,
+    read,
+    variable_of,
+    without_password,
+)
 from entrepot.config.model import default_root
 from entrepot.errors import ConfigInvalid
 
@@ -217,6 +227,43 @@ class TestWrongValues:
             load(overrides={"database": "postgresql://me:secret@host"})
         assert "secret" not in caught.value.message + str(caught.value.detail)
         assert "postgresql://***@host" in caught.value.message
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "postgresql://me:very@secret@host/db",
+            "postgresql://me:very/secret@host/db",
+            "postgresql://me:very?secret#@host/db",
+            "postgresql://me:very secret@host/db",
+            "postgresql:me:secret@host/db",
+            "postgresql+asyncpg://me:very/secret@host/db",
+            "PostgreSQL://me:very/secret@host/db",
+            "postgresql://host/?user=me&password=secret",
+        ],
+    )
+    def test_load_malformed_url_hides_its_password_and_says_how_to_write_it(self, url: str) -> None:
+        with pytest.raises(ConfigInvalid) as caught:
+            load(overrides={"database": url})
+        assert "secret" not in caught.value.message + str(caught.value.detail)
+        assert "***" in caught.value.message
+        if url.startswith("postgresql:"):
+            assert "with %40 for @, %2F for /" in caught.value.message
+
+    @pytest.mark.parametrize(
+        ("url", "shown"),
+        [
+            ("postgresql://me:secret@host:5432/db?sslmode=require", "postgresql://***@host:5432/db?sslmode=require"),
+            (
+                "postgresql://host/db?user=me&password=secret&sslmode=x",
+                "postgresql://host/db?user=me&password=***&sslmode=x",
+            ),
+            ("postgresql://one:1,two:2/db", "postgresql://one:1,two:2/db"),
+            ("sqlite:///a@b.db", "sqlite:///a@b.db"),
+            ("file:///srv/a@b", "file:///srv/a@b"),
+        ],
+    )
+    def test_url_is_shown_without_its_password(self, url: str, shown: str) -> None:
+        assert without_password(url) == shown
 
     @pytest.mark.parametrize(
         ("key", "url"),

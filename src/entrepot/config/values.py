@@ -19,9 +19,13 @@ from entrepot.byte_size import parse_byte_size
 
 _LISTEN = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+)):([0-9]{1,5})", re.ASCII | re.IGNORECASE)
 
-_POSTGRESQL = re.compile(r"postgres(ql)?://[^/?#\s]*/[^/?#\s]+(\?[^#\s]*)?")
+_POSTGRESQL = re.compile(r"postgres(ql)?://([^/?#\s@]*@)?[^/?#\s@]*/[^/?#\s]+(\?[^#\s]*)?")
+_POSTGRESQL_FORM = (
+    "postgresql://USER:PASSWORD@HOST:PORT/NAME, with %40 for @, %2F for /, %3F for ?, %23 for # and %25 for % in it"
+)
 _S3 = re.compile(r"s3://([a-z0-9][a-z0-9._-]{1,253}[a-z0-9])(/[^?#\s]*)?")
-_PASSWORD = re.compile(r"(://)[^@/]*@")
+_LOGIN = re.compile(r"(\bpostgres[a-z0-9+]*:)(?://)?.*@|(://)[^@/]*@", re.DOTALL | re.IGNORECASE)
+_PASSWORD = re.compile(r"([?&](?:ssl)?password=)[^&'\"]*")
 
 
 @dataclass(frozen=True)
@@ -81,8 +85,12 @@ def is_loopback(host: str) -> bool:
 
 
 def without_password(url: str) -> str:
-    """The URL as it may be shown."""
-    return _PASSWORD.sub(r"\1***@", url)
+    """The URL as it may be shown, also when it is malformed."""
+    return _PASSWORD.sub(r"\1***", _LOGIN.sub(_hidden, url))
+
+
+def _hidden(login: re.Match[str]) -> str:
+    return f"{login[1]}//***@" if login[1] else f"{login[2]}***@"
 
 
 def sqlite_path(url: str, *, root: Path) -> Path:
@@ -127,7 +135,7 @@ def _path_of(url: str, scheme: str, *, expected: str) -> str:
 def _check_database(url: str) -> str:
     if is_postgresql(url):
         if not _POSTGRESQL.fullmatch(url):
-            raise ValueError("expected postgresql://USER:PASSWORD@HOST:PORT/NAME")
+            raise ValueError(f"expected {_POSTGRESQL_FORM}")
     elif url:
         sqlite_path(url, root=Path())
     return url
