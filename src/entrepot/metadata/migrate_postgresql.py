@@ -43,10 +43,17 @@ _BEGIN = f"""
 _ARE_THERE = """
     SELECT relname FROM pg_class WHERE relname IN ('alembic_version', 'compatibility') AND pg_table_is_visible(oid)
 """
+# By CASE, because conditions are looked at in any order, and what is no sequence may not be asked about as one.
 _LACKING = """
-    SELECT tables.name, rights.name
-    FROM unnest($1::text[]) AS tables (name), unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS rights (name)
-    WHERE NOT has_table_privilege(tables.name, rights.name)
+    SELECT relname, string_agg(rights.name, ', ' ORDER BY rights.number) FROM pg_class
+    CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) WITH ORDINALITY AS rights (name, number)
+    WHERE relname = ANY($1::text[]) AND relkind = 'r' AND pg_table_is_visible(pg_class.oid)
+    AND NOT has_table_privilege(pg_class.oid, rights.name) GROUP BY relname
+    UNION ALL
+    SELECT relname, 'USAGE' FROM pg_class
+    WHERE relname = ANY($2::text[]) AND pg_table_is_visible(pg_class.oid)
+    AND CASE relkind WHEN 'S' THEN NOT has_sequence_privilege(pg_class.oid, 'USAGE') ELSE false END
+    ORDER BY 1
 """
 
 
@@ -63,6 +70,7 @@ async def upgrade(options: PostgresOptions) -> None:
     """As ``upgrade_postgresql``."""
     async with _connected(options) as connection:
         await _require_server(connection, options)
+        await _require_rights(connection, options)
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 await _upgrade(connection, options)
@@ -133,14 +141,35 @@ async def _connect(options: PostgresOptions) -> PostgresConnection:
     deadline = loop.time() + options.wait_seconds
     while True:
         try:
-            return await PostgresConnection.open(options)
-        except (*FOREIGN, ValueError) as error:
+            connection = await PostgresConnection.open(options)
+            if await _takes_writes(connection):
+                return connection
+            connection.terminate()
+            if loop.time() >= deadline:
+                raise _read_only(options)
+        except (*FOREIGN, ValueError, OverflowError) as error:
             wrong = misconfigured(error, options.shown, options.user, options.database)
             if wrong is not None:
                 raise wrong from error
             if loop.time() >= deadline:
                 raise unreachable(error, options.shown) from error
         await asyncio.sleep(_PAUSE_SECONDS)
+
+
+async def _takes_writes(connection: PostgresConnection) -> bool:
+    """A standby does not; after a failover it may soon."""
+    [[answer]] = await connection.fetch("SHOW transaction_read_only")
+    return bool(answer == "off")
+
+
+def _read_only(options: PostgresOptions) -> ConfigInvalid:
+    return ConfigInvalid(
+        f"the database {options.shown} can only be read: it is a standby, or its user may not write",
+        key="database",
+        got=options.shown,
+        hint="name the primary in the URL, or all servers with ?target_session_attrs=primary; or look for "
+        "default_transaction_read_only",
+    )
 
 
 async def _require_server(connection: PostgresConnection, options: PostgresOptions) -> None:
@@ -165,14 +194,18 @@ async def _require_server(connection: PostgresConnection, options: PostgresOptio
 async def _require_rights(connection: PostgresConnection, options: PostgresOptions) -> None:
     """Tables that another user has made may be closed to this one."""
     tables = sorted(set(re.findall(r"CREATE TABLE (\w+)", "".join(scripts().values()))))
-    lacking = await connection.fetch(_LACKING, tables)
+    lacking = await connection.fetch(_LACKING, tables, [f"{table}_id_seq" for table in tables])
     if not lacking:
         return
-    names = ", ".join(dict.fromkeys(f"{right} on {table}" for table, right in lacking))
+    relations: dict[str, list[str]] = {}
+    for relation, rights in lacking:
+        relations.setdefault(rights, []).append(relation)
+    told = "; ".join(f"{rights} on {', '.join(each)}" for rights, each in relations.items())
+    [[schema]] = await connection.fetch("SELECT current_schema()")
     raise ConfigInvalid(
-        f"the user {options.user} lacks rights in the database {options.shown}: {names}",
+        f"the user {options.user} lacks rights in the database {options.shown}: {told}",
         key="database",
-        got=names,
-        hint="as the owner of the tables: GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public "
-        f'TO "{options.user}"; GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO "{options.user}"',
+        got=told,
+        hint=f"as the owner of the tables: GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} "
+        f'TO "{options.user}"; GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO "{options.user}"',
     )

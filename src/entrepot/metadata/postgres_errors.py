@@ -88,14 +88,18 @@ def misconfigured(error: BaseException, shown: str, user: str, database: str) ->
 
 def _remedy(error: BaseException, user: str, database: str) -> tuple[str, str] | None:
     code = code_of(error)
-    if isinstance(error, asyncpg.ClientConfigurationError) or (not code and isinstance(error, ValueError)):
+    if isinstance(error, asyncpg.ClientConfigurationError) or (
+        not code and isinstance(error, ValueError | OverflowError)
+    ):
         return f"the URL is wrong: {error}", "write postgresql://USER:PASSWORD@HOST:PORT/NAME"
     if code.startswith("28"):
         return reason_of(error), "check user and password, and the server's pg_hba.conf"
     if code == "3D000":
         return reason_of(error), f'as a superuser of the server: CREATE DATABASE "{database}" OWNER "{user}"'
-    if code == "42501":
+    if code in ("42501", "3F000"):  # also what is said when no schema is open to the user
         return reason_of(error), f'as a superuser in "{database}": GRANT USAGE, CREATE ON SCHEMA public TO "{user}"'
+    if code == "42P07":
+        return f"another program keeps its tables there: {reason_of(error)}", "name an empty database"
     if isinstance(error, OSError) and type(error).__name__ == "gaierror":
         return f"the host is unknown: {error.strerror or error}", "check the host in the URL"
     if code.startswith(("42", "22", "0A", "08P01")):

@@ -7,11 +7,13 @@ the new one is rolled out.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from entrepot.errors import Unavailable
 
 HEAD = "0005"  # what this program knows
+_REVISION = re.compile(r"[0-9]{4}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,13 @@ class Version:
         return self.revision == HEAD or (self.least is not None and self.least <= HEAD)
 
     def require_known(self, where: str) -> None:
-        """Raise Unavailable when the tables are of a later version that this program cannot work with."""
+        """Raise Unavailable when the tables are of a later version that this program cannot work with, or not ours."""
+        if self.revision is not None and not _REVISION.fullmatch(self.revision):
+            raise Unavailable(
+                f"{where} holds tables of another program (Alembic calls them {self.revision}); name an empty database",
+                revision=self.revision,
+                known=HEAD,
+            )
         if self.revision is not None and self.revision > HEAD and not self.is_usable:
             raise Unavailable(
                 f"{where} was written by a later version of entrepot (its tables are at {self.revision}, this version "

@@ -197,9 +197,11 @@ def test_what_needs_no_library_does_not_import_it(modules: str, libraries: set[s
         (lambda url: url + "_absent", "does not exist", 'CREATE DATABASE "'),
         (lambda url: url.replace("127.0.0.1", "no-such-host.invalid"), "the host is unknown", "check the host"),
         (lambda url: url.rpartition(":")[0] + ":port/name", "the URL is wrong", "postgresql://USER:PASSWORD@HOST"),
+        (lambda url: url.rpartition(":")[0] + ":99999/name", "the URL is wrong", "postgresql://USER:PASSWORD@HOST"),
         (lambda url: url + "?no_such_setting=1", "no_such_setting", "check the parameters"),
+        (lambda url: url + "?search_path=nowhere", "no schema", "GRANT USAGE, CREATE ON SCHEMA public"),
     ],
-    ids=["password", "database", "host", "port", "parameter"],
+    ids=["password", "database", "host", "port", "large port", "parameter", "schema"],
 )
 async def test_url_that_is_wrong_says_what_to_change(
     empty_postgresql: str, change: Callable[[str], str], what: str, hint: str
@@ -249,17 +251,56 @@ async def test_user_who_may_not_use_the_tables_is_told_what_to_grant(
     postgresql: str, postgresql_server: PostgresqlServer
 ) -> None:
     _, url = other_user(postgresql_server, postgresql)
-    with pytest.raises(ConfigInvalid, match="permission denied for table alembic_version"):
-        await upgrade(PostgresOptions(url))
     name = postgresql.rpartition("/")[2]
+    with pytest.raises(ConfigInvalid, match=r"lacks .* SELECT, INSERT, UPDATE, DELETE on .*blobs"):
+        await upgrade(PostgresOptions(url))
     postgresql_server.sql("GRANT SELECT ON ALL TABLES IN SCHEMA public TO PUBLIC", name)
-    with pytest.raises(ConfigInvalid, match=r"lacks rights in the database .* INSERT on blobs") as caught:
+    with pytest.raises(ConfigInvalid, match=r"lacks .*: INSERT, UPDATE, DELETE on .*blobs.*; USAGE on blobs_id_seq"):
+        await upgrade(PostgresOptions(url))
+    postgresql_server.sql("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO PUBLIC", name)
+    with pytest.raises(ConfigInvalid, match=r"lacks rights in the database .*: USAGE on blobs_id_seq") as caught:
         await upgrade(PostgresOptions(url))
     postgresql_server.sql(caught.value.detail["hint"].partition(": ")[2], name)
     await upgrade(PostgresOptions(url))
     metadata = PostgresMetadata(PostgresOptions(url))
     await metadata.write(put(b"x"))
     await metadata.close()
+
+
+async def test_server_that_takes_no_writes_is_refused(postgresql: str) -> None:
+    with pytest.raises(ConfigInvalid, match="can only be read") as caught:
+        await upgrade(PostgresOptions(f"{postgresql}?default_transaction_read_only=on", wait_seconds=0))
+    assert "target_session_attrs=primary" in caught.value.detail["hint"]
+
+
+async def test_server_that_takes_writes_a_little_later_is_waited_for(
+    empty_postgresql: str, postgresql_server: PostgresqlServer
+) -> None:
+    name = empty_postgresql.rpartition("/")[2]
+    postgresql_server.sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    upgrading = asyncio.ensure_future(upgrade(PostgresOptions(empty_postgresql)))
+    while not postgresql_server.sql(f"SELECT 1 FROM pg_stat_database WHERE datname = '{name}' AND sessions > 1"):
+        await asyncio.sleep(0.01)
+    postgresql_server.sql(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    await upgrading
+    assert await revision(empty_postgresql) == HEAD
+
+
+@pytest.mark.parametrize(
+    ("table", "error", "what"),
+    [
+        ("tags AS SELECT 1", ConfigInvalid, 'another program keeps its tables there: relation "tags" already exists'),
+        ("alembic_version AS SELECT 'a3f9c0d1e2b4' AS version_num", Unavailable, "holds tables of another program"),
+    ],
+    ids=["a table", "Alembic's table"],
+)
+async def test_database_of_another_program_is_left_alone(
+    empty_postgresql: str, table: str, error: type[Exception], what: str
+) -> None:
+    await rows(empty_postgresql, f"CREATE TABLE {table}")
+    with pytest.raises(error, match=what):
+        await upgrade(PostgresOptions(empty_postgresql))
+    assert await rows(empty_postgresql, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [[(1,)]]
 
 
 def other_user(server: PostgresqlServer, url: str) -> tuple[str, str]:
