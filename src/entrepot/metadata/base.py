@@ -48,8 +48,8 @@ Steps = Generator[Statement, list[Row], T]
 class Operation(Generic[T_co]):
     """What to do, as often as need be: each iteration begins it anew.
 
-    ``is_single``: it is one statement that may as well be done twice, and has changed nothing when the operation
-    raises. A driver need not put a transaction around it.
+    ``is_single``: it is one statement that returns rows and may as well be done twice, and has changed nothing when the
+    operation raises. A driver need not put a transaction around it.
     """
 
     __slots__ = ("_begin", "is_single")

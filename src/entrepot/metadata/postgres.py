@@ -136,10 +136,10 @@ class PostgresMetadata:
 
 
 async def _transact(connection: PostgresConnection, operation: Operation[T], *, durable: bool) -> T:
-    if operation.is_single and durable:
-        return await connection.read(operation)
+    if operation.is_single:
+        return await connection.change_at_once(operation, durable=durable)
     result = await connection.change(operation, durable=durable)
-    number = None if operation.is_single else await connection.transaction_id()  # else it is simply done again
+    number = await connection.transaction_id()
     try:
         await connection.commit()
     except FOREIGN as error:

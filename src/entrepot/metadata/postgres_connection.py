@@ -94,13 +94,17 @@ class PostgresConnection:
 
     async def read(self, operation: Operation[T]) -> T:
         """Run an operation outside of a transaction, each statement for itself."""
-        return await self._drive(iter(operation), None)
+        return await self._drive(iter(operation))
+
+    async def change_at_once(self, operation: Operation[T], *, durable: bool) -> T:
+        """Run an operation that is a single statement, in one round trip."""
+        return await self._drive(iter(operation), durable=durable)
 
     async def read_much(self, operation: Operation[T]) -> T:
         """Run an operation whose statements all see one moment."""
         await self.execute(_READ_MUCH)
         try:
-            return await self._drive(iter(operation), None)
+            return await self._drive(iter(operation))
         finally:
             if not self.is_closed:
                 await self.execute("COMMIT")
@@ -111,7 +115,7 @@ class PostgresConnection:
         locks, first, result = _leading_locks(steps)
         await self.execute(_begin(locks, durable=durable))
         try:
-            return result if first is None else await self._drive(steps, first)
+            return result if first is None else await self._drive(steps, first, held=locks)
         except BaseException:
             if not self.is_closed:
                 await self.execute("ROLLBACK")
@@ -125,25 +129,28 @@ class PostgresConnection:
     async def commit(self) -> None:
         await self.execute("COMMIT")
 
-    async def _drive(self, steps: Steps[T], statement: Statement | None) -> T:
+    async def _drive(
+        self, steps: Steps[T], statement: Statement | None = None, *, held: Sequence[Lock] = (), durable: bool = True
+    ) -> T:
         try:
             if statement is None:
                 statement = next(steps)
             while True:
-                statement = steps.send(await self._run(statement))
+                statement = steps.send(await self._run(statement, held, durable=durable))
         except StopIteration as stop:
             result: T = stop.value
             return result
 
-    async def _run(self, statement: Statement) -> list[Row]:
+    async def _run(self, statement: Statement, held: Sequence[Lock], *, durable: bool) -> list[Row]:
         if isinstance(statement, Lock):
-            await self.execute(_lock(statement))
+            if statement not in held:
+                await self.execute(_lock(statement))
             return []
         named, values = statement
         text = text_of(named)
         rows: list[Row]
         if isinstance(values, Mapping):
-            rows = await self._connection.fetch(text.text, *text.arguments(values))
+            rows = await self._connection.fetch(text.text if durable else text.without_sync, *text.arguments(values))
         else:  # sent all at once
             rows = await self._connection.fetchmany(text.text, [text.arguments(each) for each in values])
         return rows

@@ -16,6 +16,10 @@ from typing import Any
 from entrepot.metadata.named import Named
 
 FILE = "postgresql_texts.json"
+# The setting is local to the statement's own transaction, and in force when that is committed.
+_WITHOUT_SYNC = (
+    "WITH changed AS ({}) SELECT * FROM changed WHERE (SELECT set_config('synchronous_commit', 'off', true)) <> ''"
+)
 _NAME = re.compile(r"(?<![:\w]):([a-z]\w*)")
 
 
@@ -28,6 +32,11 @@ class NumberedText:
 
     def arguments(self, values: Mapping[str, Any]) -> list[Any]:
         return [values[name] for name in self.names]
+
+    @property
+    def without_sync(self) -> str:
+        """The same change, committed without waiting until the disk has it. It has to return rows."""
+        return _WITHOUT_SYNC.format(self.text)
 
 
 @cache

@@ -35,16 +35,15 @@ class UploadFound:
 def begin_upload(repository: RepositoryName, state: UploadState, algorithm: str, now: int, *, most: int) -> Steps[None]:
     """Record a new upload. Raises TooManyUploads when the repository has ``most`` of them."""
     yield locks.counting_uploads(repository)
-    rows = yield COUNT_UPLOADS, {"repository": repository}
-    if rows[0][0] >= most:
+    values = {"id": state.id, "repository": repository, "state": _encode(state, algorithm), "now": now, "most": most}
+    if not (yield INSERT_UPLOAD, values):
+        [[count]] = yield COUNT_UPLOADS, {"repository": repository}
         raise TooManyUploads(
-            f"{repository} has {rows[0][0]} uploads open, the most it may have; finish or cancel some",
+            f"{repository} has {count} uploads open, the most it may have; finish or cancel some",
             retry_after_seconds=60,
             name=repository,
             most=most,
         )
-    values = {"id": state.id, "repository": repository, "state": _encode(state, algorithm), "now": now}
-    yield INSERT_UPLOAD, values
 
 
 @operation

@@ -22,7 +22,7 @@ from entrepot.errors import (
     UploadTooLarge,
     UploadUnknown,
 )
-from entrepot.metadata import blobs, uploads
+from entrepot.metadata import blobs, locks, uploads
 from entrepot.metadata.base import Metadata, Steps, operation
 from entrepot.metadata.uploads import UploadFound
 from entrepot.reference import RepositoryName
@@ -193,6 +193,7 @@ class LocalUploads:
 
     @operation
     def _record(self, digest: Digest, stored: StoredBlob, upload_id: str) -> Steps[StoredBlob]:
+        yield locks.adding_to(self.name)
         if not (yield from uploads.end_upload(upload_id)):  # of several that end an upload, one does
             raise _ended(self.name, upload_id)
         return (yield from blobs.put_blob(self.name, digest, stored, self.now()))

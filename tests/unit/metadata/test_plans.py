@@ -52,7 +52,7 @@ AN_IMAGE = {
     "referrer": None,
     "now": 1,
 }
-UPLOAD = {"id": "u", "repository": repository(OWNER), "state": "{}", "now": 1}
+UPLOAD = {"id": "u", "repository": repository(OWNER), "state": "{}", "now": 1, "most": 10}
 
 VALUES: Mapping[str, Mapping[str, Any]] = {
     "audit.CLEAR_LOCATION": {"lost": digest("b", 5), "was_at": "sha256/5"},
@@ -72,9 +72,11 @@ VALUES: Mapping[str, Mapping[str, Any]] = {
     "blobs.SELECT_LINKED": {"name": repository(OWNER), "digest": digest("b", POPULAR)},
     "blobs.SELECT_LINKED_ANYWHERE": {"digest": digest("b", POPULAR)},
     "blobs.SELECT_USER": {"repository_id": OWNER, "digest": digest("b", POPULAR)},
+    "leases.DELETE_ENDED": {"name": "job", "now": 9},
     "leases.DELETE_LEASE": {"name": "job", "holder": "me"},
     "leases.END_LEASE": {"lease": "job", "current": "me"},
     "leases.RENEW_LEASE": {"lease": "job", "current": "me", "until": 9},
+    "leases.SELECT_ENDED": {"after": "upload:", "until": "upload:g", "before": 9, "limit": PAGE},
     "leases.SELECT_LEASE": {"name": "job"},
     "leases.TAKE_LEASE": {"name": "job", "holder": "me", "now": 1, "expires_at": 2},
     "listings.SELECT_REPOSITORIES": {"last": repository(5), "limit": PAGE},

@@ -14,7 +14,14 @@ SELECT_BLOBS = (
     .limit(bindparam("limit"))
 )
 
-SELECT_BLOB_LINK = select(links.c.blob_id).where(links.c.blob_id == bindparam("blob_id")).limit(1)
+# A range of one, in its order: for a blob that is in many repositories PostgreSQL would rather read the table until it
+# meets one of them.
+SELECT_BLOB_LINK = (
+    select(links.c.blob_id)
+    .where(links.c.blob_id >= bindparam("blob_id"), links.c.blob_id <= bindparam("blob_id"))
+    .order_by(links.c.blob_id)
+    .limit(1)
+)
 
 SELECT_MANIFESTS = (
     select(manifests.c.id, repositories.c.name, manifests.c.digest, manifests.c.content)

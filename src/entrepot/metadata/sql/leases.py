@@ -37,6 +37,28 @@ END_LEASE = (
     sa.update(leases)
     .where(leases.c.name == bindparam("lease"), leases.c.holder == bindparam("current"))
     .values(expires_at=0)
+    .returning(leases.c.name)
 )
 
-DELETE_LEASE = sa.delete(leases).where(leases.c.name == bindparam("name"), leases.c.holder == bindparam("holder"))
+DELETE_LEASE = (
+    sa.delete(leases)
+    .where(leases.c.name == bindparam("name"), leases.c.holder == bindparam("holder"))
+    .returning(leases.c.name)
+)
+
+SELECT_ENDED = (
+    select(leases.c.name)
+    .where(
+        leases.c.name > bindparam("after"),
+        leases.c.name < bindparam("until"),
+        leases.c.expires_at < bindparam("before"),
+    )
+    .order_by(leases.c.name)
+    .limit(bindparam("limit"))
+)
+
+DELETE_ENDED = (
+    sa.delete(leases)
+    .where(leases.c.name == bindparam("name"), leases.c.expires_at <= bindparam("now"))
+    .returning(leases.c.name)
+)

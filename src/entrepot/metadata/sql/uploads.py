@@ -9,8 +9,16 @@ from entrepot.metadata.schema import uploads
 
 COUNT_UPLOADS = select(func.count()).select_from(uploads).where(uploads.c.repository == bindparam("repository"))
 
-INSERT_UPLOAD = sa.insert(uploads).values(
-    id=bindparam("id"), repository=bindparam("repository"), state=bindparam("state"), updated_at=bindparam("now")
+# Unless there are as many already as there may be.
+INSERT_UPLOAD = (
+    sa.insert(uploads)
+    .from_select(
+        ["id", "repository", "state", "updated_at"],
+        select(bindparam("id"), bindparam("repository"), bindparam("state"), bindparam("now")).where(
+            COUNT_UPLOADS.scalar_subquery() < bindparam("most")
+        ),
+    )
+    .returning(uploads.c.id)
 )
 
 SELECT_UPLOAD = select(uploads.c.state).where(
