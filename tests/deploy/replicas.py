@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +24,11 @@ _EMPTY_CONFIG = b"{}"
 class Replicas:
     """What they share is one folder: files and SQLite, which processes on one computer may share."""
 
-    def __init__(self, folder: Path) -> None:
-        settings = {"ENTREPOT_SERVER__GRACEFUL_STOP_SECONDS": "20"}
+    def __init__(self, folder: Path, *, drain_seconds: float = 0) -> None:
+        settings = {
+            "ENTREPOT_SERVER__GRACEFUL_STOP_SECONDS": "20",
+            "ENTREPOT_SERVER__DRAIN_SECONDS": str(drain_seconds),
+        }
         self.all = [
             RegistryProcess(folder / "registry", flags=("--behind-proxy",), environment=settings) for _ in range(3)
         ]
@@ -38,6 +43,18 @@ class Replicas:
         for replica in self.all:
             if replica.is_running:
                 replica.stop()
+
+    def kill(self) -> None:
+        for replica in self.all:
+            if replica.is_running:
+                replica.kill()
+
+    def restart(self, are_all_seen: Callable[[], bool]) -> None:
+        """One after the other, each when the load balancer sees all of them."""
+        for replica in self.all:
+            replica.stop()
+            replica.start()
+            wait_until("the load balancer sees all replicas", are_all_seen)
 
 
 @dataclass
@@ -117,6 +134,42 @@ def client_of(host: str, name: str = "team/app") -> Iterator[Client]:
         yield client
     finally:
         client.close()
+
+
+@contextmanager
+def load(host: str, clients: int = 4) -> Iterator[tuple[Counter[str], Counter[str]]]:
+    """Clients that push and pull meanwhile; counts what they have done, and what failed."""
+    done, failed = Counter[str](), Counter[str]()
+    over = threading.Event()
+    threads = [threading.Thread(target=_work, args=(host, n, over, done, failed)) for n in range(clients)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield done, failed
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join(60)
+
+
+def _work(host: str, number: int, over: threading.Event, done: Counter[str], failed: Counter[str]) -> None:
+    """Pushes and pulls on connections that are kept, with no retry of our own."""
+    turn = 0
+    with client_of(host, f"rolling/{number}") as client:
+        config = client.push(b"{}")
+        while not over.is_set():
+            turn += 1
+            try:
+                client.push(f"{number}/{turn}".encode())
+                assert client.put_manifest(f"v{turn}", config) == 201
+                done["push"] += 1
+                for _ in range(5):
+                    status, _, _ = client.ask("GET", f"/v2/{client.name}/manifests/v{turn}")
+                    assert status == 200
+                    done["GET"] += 1
+            except Exception as error:
+                failed[f"{type(error).__name__}: {error}"] += 1
+                client.close()
 
 
 def wait_until(what: str, holds: object) -> None:

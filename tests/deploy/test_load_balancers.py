@@ -11,7 +11,6 @@ import ssl
 import threading
 import urllib.error
 import urllib.request
-from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -19,7 +18,7 @@ import trustme
 
 from entrepot.testing.server import free_port
 from tests.deploy.proxies import Haproxy, LoadBalancer
-from tests.deploy.replicas import Client, Replicas, client_of, wait_until
+from tests.deploy.replicas import Client, Replicas, client_of, load, wait_until
 
 pytestmark = pytest.mark.interop
 
@@ -123,41 +122,11 @@ def _takes_connections(host: str) -> bool:
 
 
 def test_loses_no_request_in_a_rolling_restart(balancer: LoadBalancer, replicas: Replicas) -> None:
-    done, failed = Counter[str](), Counter[str]()
-    over = threading.Event()
-    workers = [threading.Thread(target=_load, args=(balancer.host, n, over, done, failed)) for n in range(4)]
-    for worker in workers:
-        worker.start()
-    for replica in replicas.all:
-        replica.stop()
-        replica.start()
-        wait_until("the load balancer sees all replicas", balancer.sees_all_replicas)
-    over.set()
-    for worker in workers:
-        worker.join(60)
+    with load(balancer.host) as (done, failed):
+        replicas.restart(balancer.sees_all_replicas)
     assert not failed, f"{failed}, beside {done}"
     assert done["GET"] > 50
     assert done["push"] > 20
-
-
-def _load(host: str, number: int, over: threading.Event, done: Counter[str], failed: Counter[str]) -> None:
-    """Pushes and pulls on connections that are kept, with no retry of our own."""
-    turn = 0
-    with client_of(host, f"rolling/{number}") as client:
-        config = client.push(b"{}")
-        while not over.is_set():
-            turn += 1
-            try:
-                client.push(f"{number}/{turn}".encode())
-                assert client.put_manifest(f"v{turn}", config) == 201
-                done["push"] += 1
-                for _ in range(5):
-                    status, _, _ = client.ask("GET", f"/v2/{client.name}/manifests/v{turn}")
-                    assert status == 200
-                    done["GET"] += 1
-            except Exception as error:
-                failed[f"{type(error).__name__}: {error}"] += 1
-                client.close()
 
 
 def test_gives_no_new_requests_to_a_replica_that_is_drained(haproxy: Haproxy, replicas: Replicas) -> None:
