@@ -7,7 +7,7 @@ import fcntl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from entrepot.backends import Backends, open_backends, prepare
+from entrepot.backends import Backends, is_shared, open_backends, prepare
 from entrepot.config import Settings, without_password
 from entrepot.errors import ConfigInvalid, Unavailable
 from entrepot.jobs.move import Move
@@ -31,7 +31,13 @@ async def _move(source: Settings, target: Settings, listener: Listener) -> Moved
         keeps_store = store_name(source) == store_name(target)
         return await Move(
             Place(old.metadata, old.store, database_name(source), store_name(source)),
-            Place(new.metadata, old.store if keeps_store else new.store, database_name(target), store_name(target)),
+            Place(
+                new.metadata,
+                old.store if keeps_store else new.store,
+                database_name(target),
+                store_name(target),
+                is_shared(target),
+            ),
             keeps_store,
             listener,
         ).run()

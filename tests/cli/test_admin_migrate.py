@@ -73,7 +73,8 @@ def test_migrate_says_what_was_moved_and_what_to_write_where(migrate: Migrate) -
         '  database = "sqlite:///moved.db"',
         f'  store = "file://{migrate.root}/moved"',
         "",
-        "Until then it serves pulls and refuses pushes. The old place stays as it is; to go back to it:",
+        "Until then it serves pulls and refuses pushes. The old place stays as it is; to go back to it, take that out",
+        "of entrepot.toml again, and:",
         "",
         f"  entrepot admin migrate --undo --root {migrate.root}",
     ]

@@ -154,7 +154,8 @@ def _lines(moved: Moved, source: Settings, target: Settings) -> Iterator[str]:
     for key, value in _settings(target).items():
         yield f'  {key} = "{value}"'
     yield ""
-    yield "Until then it serves pulls and refuses pushes. The old place stays as it is; to go back to it:"
+    yield "Until then it serves pulls and refuses pushes. The old place stays as it is; to go back to it, take that out"
+    yield "of entrepot.toml again, and:"
     yield ""
     yield f"  entrepot admin migrate --undo --root {shlex.quote(str(source.root))}"
 

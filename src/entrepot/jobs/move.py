@@ -122,6 +122,8 @@ class Move:
         source_id = await self._source_id()
         if await self.target.metadata.read(moves.find_database_id()) == source_id:
             raise ConfigInvalid(f"{self.target.name} is where everything is already", place=self.target.name)
+        if self.target.is_shared:
+            await self._require_unused()
         mark = await self.target.metadata.read(moves.origin())
         if mark is None:
             await self._require_empty()
@@ -145,6 +147,17 @@ class Move:
                 "or an empty database",
                 expected=mark.store,
                 actual=self.target.store_name,
+            )
+
+    async def _require_unused(self) -> None:
+        """What a server there took meanwhile would be lost; one that is started later refuses to."""
+        users = await self.target.metadata.read(moves.other_users())
+        if users:
+            processes = ", ".join(users)
+            raise ConfigInvalid(
+                f"{self.target.name} is in use by other processes of entrepot (host and process id): {processes}; "
+                "stop those until everything is moved",
+                users=processes,
             )
 
     async def _require_empty(self) -> None:

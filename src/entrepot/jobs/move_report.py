@@ -13,12 +13,16 @@ from entrepot.store.base import BlobStore
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One end of a move; the names are for people, so there is no password in them."""
+    """One end of a move; the names are for people, so there is no password in them.
+
+    ``is_shared``: whether processes of other machines may have the database open.
+    """
 
     metadata: Metadata
     store: BlobStore
     name: str
     store_name: str
+    is_shared: bool = False
 
 
 class Step(Enum):

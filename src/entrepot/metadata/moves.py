@@ -37,6 +37,14 @@ PROLONG_MARK = """
 DELETE_MARK = "DELETE FROM leases WHERE name = :name"
 DELETE_OWN_MARK = "DELETE FROM leases WHERE name = :name AND holder = :holder RETURNING name"
 
+# On PostgreSQL. Connections of one process have the same name, but for a number at its end.
+SELECT_OTHER_USERS = """
+    SELECT DISTINCT split_part(application_name, '/', 1) FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name LIKE 'entrepot %'
+    AND split_part(application_name, '/', 1) <> split_part(current_setting('application_name'), '/', 1)
+    ORDER BY 1
+"""
+
 _GUARDED = {
     **{table.name: ("INSERT", "UPDATE", "DELETE") for table in TABLES if table.is_held},
     "blobs": ("INSERT", "UPDATE", "DELETE"),
@@ -93,6 +101,13 @@ def origin() -> Steps[Origin | None]:
 def put_origin(of: Origin) -> Steps[None]:
     """Mark the new database."""
     yield PUT_MARK, {"name": _ORIGIN, "holder": json.dumps(asdict(of)), "expires_at": 0}
+
+
+@operation
+def other_users() -> Steps[list[str]]:
+    """Other processes of entrepot that have the database open, each with its host and process id; PostgreSQL only."""
+    rows = yield SELECT_OTHER_USERS, {}
+    return [row[0].removeprefix("entrepot ") for row in rows]
 
 
 @operation

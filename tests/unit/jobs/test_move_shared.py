@@ -7,14 +7,16 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import asyncpg  # type: ignore[import-untyped]  # it comes without types
 import pytest
 
 from entrepot.errors import ConfigInvalid
 from entrepot.jobs.move_report import Place, Progress, Step
-from entrepot.metadata import tables
+from entrepot.metadata import moves, tables
 from entrepot.metadata.claims import LeaseClaims
 from entrepot.metadata.migrate_postgresql import upgrade_postgresql
 from entrepot.metadata.postgres import PostgresMetadata
+from entrepot.metadata.postgres_connection import PostgresConnection
 from entrepot.metadata.postgres_options import PostgresOptions
 from entrepot.repositories.local import LocalRegistry
 from entrepot.store.filesystem import FilesystemBlobStore
@@ -55,6 +57,23 @@ async def test_database_that_was_moved_to_takes_pushes(source: Place, metadata: 
     registry = LocalRegistry(source.store, metadata)
     await push(registry.repository(APP), image, V1)
     await require_whole(registry.repository(APP), image, V1)
+
+
+async def test_move_to_a_database_that_is_being_served_is_refused(
+    source: Place, metadata: PostgresMetadata, postgresql: str
+) -> None:
+    target = Place(metadata, source.store, "postgresql://new", "file:///old", is_shared=True)
+    server = await asyncpg.connect(postgresql, server_settings={"application_name": "entrepot replica-1 17/3"})
+    try:
+        with pytest.raises(ConfigInvalid, match=r"in use by other processes .*: replica-1 17; stop those"):
+            await move(source, target, keeps_store=True)
+    finally:
+        await server.close()
+    assert await metadata.read(moves.origin()) is None
+    others = [await PostgresConnection.open(PostgresOptions(postgresql)) for _ in range(2)]  # of this process
+    assert (await move(source, target, keeps_store=True)).is_clean
+    for connection in others:
+        await connection.close()
 
 
 @pytest.fixture
