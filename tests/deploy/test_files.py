@@ -12,7 +12,7 @@ import kubernetes_validate  # type: ignore[import-untyped]  # the library has no
 import pytest
 import trustme
 
-from entrepot.config import FIELDS, variable_of
+from entrepot.config import FIELDS, load, variable_of
 from tests.deploy.places import DEPLOY, MANIFESTS, SETTINGS_FILES, load_yaml, resource, resources_of
 from tests.deploy.proxies import Haproxy, LoadBalancer, Nginx
 from tests.services.program import find_program
@@ -94,6 +94,25 @@ def test_mounts_files_in_compose_that_exist() -> None:
     files = [DEPLOY / name for name in mounted if name.startswith("./")]
     assert len(files) == 4  # the settings of three replicas, and HAProxy's
     assert all(file.is_file() for file in files)
+
+
+def test_grants_replicas_in_compose_the_time_they_need_to_stop() -> None:
+    server = load(DEPLOY / "entrepot.toml").server
+    replica = load_yaml(DEPLOY / "compose.yaml")["services"]["replica1"]
+    assert _seconds(replica["stop_grace_period"]) >= server.drain_seconds + server.graceful_stop_seconds + 5
+
+
+def test_drains_longer_than_haproxy_takes_to_notice() -> None:
+    [line] = re.findall(r"^ +default-server (.+)", (DEPLOY / "haproxy.cfg").read_text(), re.MULTILINE)
+    words = line.split()
+    inter, fastinter = (_seconds(words[words.index(name) + 1]) for name in ("inter", "fastinter"))
+    notices = inter + (int(words[words.index("fall") + 1]) - 1) * fastinter
+    assert load(DEPLOY / "entrepot.toml").server.drain_seconds > notices + 1
+
+
+def _seconds(text: str) -> float:
+    units = {"ms": 0.001, "s": 1, "m": 60}
+    return sum(int(number) * units[unit] for number, unit in re.findall(r"(\d+)(ms|s|m)", text))
 
 
 @pytest.mark.parametrize("file", MANIFESTS, ids=id_of)

@@ -56,9 +56,14 @@ def test_probes_the_port_that_the_server_listens_on(probe: str) -> None:
 
 
 def test_grants_pods_the_time_they_need_to_stop() -> None:
-    waits = int(CONTAINER["lifecycle"]["preStop"]["exec"]["command"][1])
     grace = POD["spec"]["terminationGracePeriodSeconds"]
-    assert grace >= waits + SETTINGS.server.graceful_stop_seconds + 5  # seconds until the processes are gone
+    needed = SETTINGS.server.drain_seconds + SETTINGS.server.graceful_stop_seconds
+    assert grace >= needed + 5  # seconds until the processes are gone
+
+
+def test_serves_on_until_nodes_and_ingress_have_learned_that_a_pod_goes() -> None:
+    assert SETTINGS.server.drain_seconds >= 10  # some seconds, as a rule
+    assert "lifecycle" not in CONTAINER  # or it would wait twice
 
 
 def test_stays_ready_longer_than_a_request_waits_for_the_database() -> None:
