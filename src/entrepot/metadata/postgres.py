@@ -57,8 +57,7 @@ class PostgresMetadata:
         return await self._to_its_end(self._run(lambda connection: connection.read(operation)))
 
     async def read_much(self, operation: Operation[T]) -> T:
-        async with self._much:
-            return await self._to_its_end(self._run(lambda connection: connection.read_much(operation)))
+        return await self._to_its_end(self._in_turn(operation))
 
     async def write(self, operation: Operation[T], *, durable: bool = True) -> T:
         return await self._to_its_end(self._run(lambda connection: _transact(connection, operation, durable=durable)))
@@ -82,6 +81,10 @@ class PostgresMetadata:
         self._tasks.add(task)
         task.add_done_callback(self._forget)
         return await asyncio.shield(task)
+
+    async def _in_turn(self, operation: Operation[T]) -> T:
+        async with self._much:  # to the end of the work, though nobody may be waiting for it any more
+            return await self._run(lambda connection: connection.read_much(operation))
 
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

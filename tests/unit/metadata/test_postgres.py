@@ -134,6 +134,18 @@ async def test_waiter_that_is_cancelled_costs_no_connection(postgresql: str) -> 
     await metadata.close()
 
 
+async def test_reads_of_many_rows_that_nobody_waits_for_leave_connections_for_others(postgresql: str) -> None:
+    metadata = PostgresMetadata(PostgresOptions(postgresql, pool_size=3, wait_seconds=0.5))
+    for _ in range(5):  # of clients that hang up
+        reading = asyncio.ensure_future(metadata.read_much(hold(1)))
+        await asyncio.sleep(0)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+    assert await metadata.read(listings.list_repositories(last="", limit=1)) == []
+    await metadata.close()
+
+
 async def test_close_ends_what_was_begun(postgresql: str) -> None:
     metadata = PostgresMetadata(PostgresOptions(postgresql))
     writes = asyncio.gather(*(metadata.write(put(b"%d" % number)) for number in range(30)))
