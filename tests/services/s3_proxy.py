@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import threading
 from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
@@ -50,6 +51,7 @@ class FaultyS3Proxy(Relay):
         answers = asyncio.ensure_future(_relay_answers(server, client))
         try:
             while not answers.done() and (request := await _read_request(client.reader)) is not None:
+                await self.look_at(request)
                 fate = self._fate(request)
                 self.fates[fate] += 1
                 if fate == "refused":
@@ -72,12 +74,33 @@ class FaultyS3Proxy(Relay):
             await asyncio.gather(answers, return_exceptions=True)
             server.close()
 
+    async def look_at(self, request: _Request) -> None:
+        """Called with each request that has come, before anything is done with it."""
+
     def _fate(self, request: _Request) -> Fate:
         if self._random.random() >= self.share:
             return "passed"
         if self._random.random() < 0.5:
             return "refused"
         return "request cut" if request.body_bytes and self._random.random() < 0.5 else "answer cut"
+
+
+class HoldingS3Proxy(FaultyS3Proxy):
+    """Passes requests on, until one comes with ``words`` in its first line, which gets no answer and goes nowhere."""
+
+    def __init__(self, upstream_port: int, words: bytes) -> None:
+        super().__init__(upstream_port)
+        self.words = words
+        self._is_met = threading.Event()
+
+    async def met(self) -> None:
+        """Return when it has come."""
+        assert await asyncio.to_thread(self._is_met.wait, 20), f"no request has {self.words!r}"
+
+    async def look_at(self, request: _Request) -> None:
+        if self.words in request.head.partition(b"\r\n")[0]:
+            self._is_met.set()
+            await asyncio.Event().wait()
 
 
 async def _read_request(reader: asyncio.StreamReader) -> _Request | None:

@@ -1,4 +1,7 @@
-"""Removes uploads that nobody has gone on with for long, and bytes of uploads that nobody knows of."""
+"""Removes uploads that nobody has gone on with for long, and bytes of uploads that nobody knows of.
+
+Where a killed writer can leave bytes that no listing shows, they are found by the lease that he has left as well.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,16 @@ import structlog
 
 from entrepot.errors import UploadBusy, UploadUnknown
 from entrepot.jobs.runner import Keep
-from entrepot.metadata import uploads
+from entrepot.metadata import audit, leases, uploads
 from entrepot.metadata.base import Metadata
-from entrepot.store.base import BlobStore, UploadState
+from entrepot.store.base import UPLOAD_CLAIM, BlobStore, StoredBlob, UploadState
 
 log = structlog.get_logger()
 
 _AT_ONCE = 100
+_LAST_LEASE = f"{UPLOAD_CLAIM}g"  # behind all hexadecimal digits, in the order of every language
+# A writer whose lease has ended may be waiting for the S3 server or the database still, and have bytes to record.
+_SETTLED_SECONDS = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,7 @@ class ExpireUploads:
     async def run(self, keep: Keep) -> None:
         await self._remove_old(keep)
         await self._remove_unknown(keep)
+        await self._remove_remains(keep)
 
     async def _remove_old(self, keep: Keep) -> None:
         before = self.now() - self.after_seconds
@@ -67,3 +74,25 @@ class ExpireUploads:
             await keep()
             if not await self.metadata.read(uploads.upload_exists(state.id)):
                 await self.store.discard_upload(state)
+
+    async def _remove_remains(self, keep: Keep) -> None:
+        before = self.now() - max(self.after_seconds, _SETTLED_SECONDS)
+        last = UPLOAD_CLAIM
+        while True:
+            ended = leases.ended_leases(last, _LAST_LEASE, before=before, limit=_AT_ONCE)
+            names = await self.metadata.read(ended)
+            for last in names:
+                await keep()
+                await self._remove_remains_of(last)
+            if len(names) < _AT_ONCE:
+                return
+
+    async def _remove_remains_of(self, lease: str) -> None:
+        upload_id = lease.removeprefix(UPLOAD_CLAIM)
+        if await self.metadata.read(uploads.upload_exists(upload_id)):
+            return
+        if await self.store.discard_remains(upload_id, self._is_recorded):
+            await self.metadata.write(leases.forget_lease(lease, now=self.now()), durable=False)
+
+    async def _is_recorded(self, stored: StoredBlob) -> bool:
+        return await self.metadata.read(audit.location_of(stored.digest)) == stored.location

@@ -22,15 +22,26 @@ class LeaseClaims:
     def __init__(self, metadata: Metadata, now: Callable[[], int]) -> None:
         self._metadata = metadata
         self._now = now
+        self._taken_over: set[str] = set()  # the tokens of leases that somebody had before and did not drop
 
     async def take(self, name: str) -> str | None:
         token = uuid.uuid4().hex
         take = leases.take_lease(name, token, now=self._now(), seconds=SECONDS)
-        return None if await self._metadata.write(take, durable=False) is None else token
+        fence = await self._metadata.write(take, durable=False)
+        if fence is None:
+            return None
+        if fence > 1:
+            self._taken_over.add(token)
+        return token
 
     async def renew(self, name: str, token: str) -> bool:
         renew = leases.renew_lease(name, token, now=self._now(), seconds=SECONDS)
         return await self._metadata.write(renew, durable=False)
 
-    async def drop(self, name: str, token: str) -> None:
-        await self._metadata.write(leases.drop_lease(name, token), durable=False)
+    async def drop(self, name: str, token: str, *, is_clean: bool = True) -> None:
+        if is_clean and token not in self._taken_over:
+            await self._metadata.write(leases.drop_lease(name, token), durable=False)
+            return
+        self._taken_over.discard(token)
+        # a lease that has ended is the trace that ``jobs/expire_uploads.py`` follows
+        await self._metadata.write(leases.renew_lease(name, token, now=self._now(), seconds=0), durable=False)

@@ -10,6 +10,8 @@ TAKE_LEASE = Named("leases.TAKE_LEASE")
 RENEW_LEASE = Named("leases.RENEW_LEASE")
 END_LEASE = Named("leases.END_LEASE")
 DELETE_LEASE = Named("leases.DELETE_LEASE")
+SELECT_ENDED = Named("leases.SELECT_ENDED")
+DELETE_ENDED = Named("leases.DELETE_ENDED")
 
 
 @operation
@@ -43,3 +45,17 @@ def give_up_lease(name: str, holder: str) -> Steps[None]:
 def drop_lease(name: str, holder: str) -> Steps[None]:
     """Let go of a lease and leave nothing of it behind; its fence begins anew."""
     yield DELETE_LEASE, {"name": name, "holder": holder}
+
+
+@operation
+def ended_leases(after: str, until: str, *, before: int, limit: int) -> Steps[list[str]]:
+    """The names between ``after`` and ``until`` of leases that ended before ``before``, in their order."""
+    rows = yield SELECT_ENDED, {"after": after, "until": until, "before": before, "limit": limit}
+    return [name for (name,) in rows]
+
+
+@single_operation
+def forget_lease(name: str, *, now: int) -> Steps[bool]:
+    """Leave nothing of a lease that nobody holds; False when somebody does, or there is none."""
+    rows = yield DELETE_ENDED, {"name": name, "now": now}
+    return bool(rows)

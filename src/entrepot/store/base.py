@@ -58,6 +58,8 @@ class UploadState:
 
 
 Checkpoint = Callable[[UploadState], Awaitable[None]]
+UPLOAD_CLAIM = "upload:"  # and the upload's id: the name of the claim on it
+IsRecorded = Callable[[StoredBlob], Awaitable[bool]]
 
 
 class Claims(Protocol):
@@ -76,8 +78,12 @@ class Claims(Protocol):
         A renewal that is late must not bring a dropped claim back.
         """
 
-    async def drop(self, name: str, token: str) -> None:
-        """Let the name go, if it is still held with that token."""
+    async def drop(self, name: str, token: str, *, is_clean: bool = True) -> None:
+        """Let the name go, if it is still held with that token.
+
+        A holder that dies leaves a trace of the name, by which what it left behind is found. So does one that is not
+        ``is_clean``, and one that has taken the name over from either.
+        """
 
 
 class Upload(Protocol):
@@ -227,6 +233,14 @@ class BlobStore(Protocol):
         """Remove the bytes of an upload that nobody records any more, unless a writer holds it; False when one does.
 
         What has been committed stays.
+        """
+
+    async def discard_remains(self, upload_id: str, is_recorded: IsRecorded) -> bool:
+        """Remove what a writer that died has left of an upload, also where ``walk_uploads`` does not see it.
+
+        To be called when nobody records the upload any more, and so long after its last claim has ended that no
+        writer can be about to record its bytes. False when a writer holds it, or when it has to be tried again. What
+        has been committed stays, and what ``is_recorded`` holds for. May take as long as reading all of the bytes.
         """
 
     def guard(self, *, alone: bool = False) -> AbstractAsyncContextManager[None]:

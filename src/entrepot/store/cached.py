@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from entrepot.digest import CANONICAL, Digest
 from entrepot.errors import Corrupt
-from entrepot.store.base import BlobStore, StoredBlob, Upload, UploadState
+from entrepot.store.base import BlobStore, IsRecorded, StoredBlob, Upload, UploadState
 
 
 class CachedBlobStore:
@@ -87,6 +87,9 @@ class CachedBlobStore:
 
     async def discard_upload(self, state: UploadState) -> bool:
         return await self._store.discard_upload(state)
+
+    async def discard_remains(self, upload_id: str, is_recorded: IsRecorded) -> bool:
+        return await self._store.discard_remains(upload_id, is_recorded)
 
     def guard(self, *, alone: bool = False) -> AbstractAsyncContextManager[None]:
         return self._store.guard(alone=alone)

@@ -29,7 +29,7 @@ class ProcessClaims:
     async def renew(self, name: str, token: str) -> bool:
         return self._tokens.get(name) == token
 
-    async def drop(self, name: str, token: str) -> None:
+    async def drop(self, name: str, token: str, *, is_clean: bool = True) -> None:  # noqa: ARG002 (who would ask?)
         if self._tokens.get(name) == token:
             del self._tokens[name]
 
@@ -87,10 +87,10 @@ class HeldClaim:
         if self.is_lost:
             raise UploadBusy(f"{self._name} is being written by another request now", offset=0, claim=self._name)
 
-    async def drop(self) -> None:
-        """Let go. What nobody can be told now ends by itself."""
+    async def drop(self, *, is_clean: bool = True) -> None:
+        """Let go, see ``Claims.drop``. What nobody can be told now ends by itself, and leaves its trace."""
         self._renewing.cancel()
         await asyncio.wait({self._renewing})
         if not self._is_lost:
             with suppress(Unavailable):
-                await self._claims.drop(self._name, self._token)
+                await self._claims.drop(self._name, self._token, is_clean=is_clean)

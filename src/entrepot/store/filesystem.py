@@ -13,7 +13,7 @@ from entrepot import hashing
 from entrepot.digest import CANONICAL, Digest, require_match
 from entrepot.errors import Corrupt, DigestInvalid, Unavailable, UploadBusy
 from entrepot.hashing import RunningHash
-from entrepot.store.base import Checkpoint, StoredBlob, UploadState
+from entrepot.store.base import Checkpoint, IsRecorded, StoredBlob, UploadState
 from entrepot.store.disk import Disk
 from entrepot.store.folder import READ_PIECE, BlobFolder, hash_file
 from entrepot.store.guard import FolderGuard
@@ -120,6 +120,9 @@ class FilesystemBlobStore:
 
     async def discard_upload(self, state: UploadState) -> bool:
         return await self._threads.run(self._folder.discard_upload, state.id)
+
+    async def discard_remains(self, upload_id: str, is_recorded: IsRecorded) -> bool:  # noqa: ARG002 (blobs are elsewhere)
+        return await self._threads.run(self._folder.discard_upload, upload_id)
 
     def open_partial(self, digest: Digest, size: int) -> AbstractAsyncContextManager[FilesystemPartial]:
         return self._partials.open(digest, size)

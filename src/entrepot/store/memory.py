@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from entrepot.digest import CANONICAL, Digest, require_match
 from entrepot.errors import Corrupt, DigestInvalid, SizeInvalid, UploadBusy, UploadUnknown
-from entrepot.store.base import Checkpoint, StoredBlob, UploadState
+from entrepot.store.base import Checkpoint, IsRecorded, StoredBlob, UploadState
 from entrepot.store.spans import Spans
 
 READ_PIECE = 64 * 1024
@@ -79,6 +79,9 @@ class MemoryBlobStore:
             return False
         self.uploads.pop(state.id, None)
         return True
+
+    async def discard_remains(self, upload_id: str, is_recorded: IsRecorded) -> bool:  # noqa: ARG002 (blobs are elsewhere)
+        return await self.discard_upload(UploadState(upload_id))
 
     @asynccontextmanager
     async def open_partial(self, digest: Digest, size: int) -> AsyncIterator[MemoryPartial]:

@@ -7,15 +7,16 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 from entrepot.digest import CANONICAL, Digest
-from entrepot.errors import Corrupt, UploadUnknown
+from entrepot.errors import Corrupt, UploadBusy, UploadUnknown
 from entrepot.store import s3_prepare
-from entrepot.store.base import Claims, StoredBlob, UploadState
+from entrepot.store.base import Claims, IsRecorded, StoredBlob, UploadState
 from entrepot.store.claims import HeldClaim
 from entrepot.store.s3_bucket import S3Bucket
 from entrepot.store.s3_keys import Session, is_record
 from entrepot.store.s3_open_uploads import walk_sessions
 from entrepot.store.s3_options import S3Options
 from entrepot.store.s3_redirects import Redirects
+from entrepot.store.s3_remains import remove_remains
 from entrepot.store.s3_session import abort
 from entrepot.store.s3_upload import S3Upload, busy, claim_name
 
@@ -131,6 +132,18 @@ class S3BlobStore:
             key = self._bucket.keys.below(state.tail_location)
             if self._bucket.keys.parse_tail(key) == state.id:  # what is below blobs/ may be a blob by now
                 await self._bucket.delete(key)
+        finally:
+            await claim.drop()
+        return True
+
+    async def discard_remains(self, upload_id: str, is_recorded: IsRecorded) -> bool:
+        claim = await HeldClaim.take(self._claims, claim_name(upload_id), wait_seconds=0)
+        if claim is None:
+            return False
+        try:
+            await remove_remains(self._bucket, upload_id, is_recorded, claim)
+        except (Corrupt, UploadBusy):  # something went while it was looked at, or the claim
+            return False
         finally:
             await claim.drop()
         return True

@@ -56,6 +56,10 @@ class S3Keys:
         object.__setattr__(self, "prefix", f"{self.prefix.strip('/')}/" if self.prefix.strip("/") else "")
 
     @property
+    def quarantined(self) -> str:
+        return f"{self.prefix}quarantine/"
+
+    @property
     def blobs(self) -> str:
         return f"{self.prefix}blobs/"
 
@@ -77,7 +81,15 @@ class S3Keys:
 
     def session_data(self, upload_id: str, session: Session) -> str:
         """Where a multipart upload puts its bytes."""
-        return f"{self.data}{upload_id[:2]}/{upload_id}-{session.nonce}"
+        return f"{self.upload_data(upload_id)}{session.nonce}"
+
+    def upload_data(self, upload_id: str) -> str:
+        """What the keys of all multipart uploads of one upload begin with."""
+        return f"{self.data}{upload_id[:2]}/{upload_id}-"
+
+    def upload_tails(self, upload_id: str) -> str:
+        """What the keys of all remainders of one upload begin with."""
+        return f"{self.tails}{upload_id[:2]}/{upload_id}/"
 
     def content(self, location: str) -> str:
         """The key of the bytes of a blob."""
@@ -93,7 +105,7 @@ class S3Keys:
 
     def quarantine(self, location: str) -> str:
         """Where a damaged blob goes."""
-        return f"{self.prefix}quarantine/{'/'.join(location.split('/')[-2:])}"
+        return f"{self.quarantined}{'/'.join(location.split('/')[-2:])}"
 
     def parse_blob(self, key: str, size: int) -> StoredBlob | None:
         """What an entry of the listing of ``blobs`` stands for; None for what is not ours."""

@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from entrepot.digest import CANONICAL, Digest, require_match
 from entrepot.errors import Corrupt, Unavailable, UploadBusy, UploadUnknown
-from entrepot.store.base import Checkpoint, Claims, StoredBlob, UploadState
+from entrepot.store.base import UPLOAD_CLAIM, Checkpoint, Claims, StoredBlob, UploadState
 from entrepot.store.claims import HeldClaim
 from entrepot.store.s3_body import PartBody
 from entrepot.store.s3_bucket import S3Bucket
@@ -54,6 +54,7 @@ class S3Upload:
         self._checked_offset = state.offset
         self._checked_count = self._parts.count
         self._is_committed = False
+        self._may_remain = False  # something in the bucket that no listing tells of
         self._has_lost_claim = False  # then all there is may be another's
 
     @property
@@ -231,6 +232,7 @@ class S3Upload:
     async def _commit_parts(self, digest: Digest) -> StoredBlob:
         actual = self._hashes.digest(digest.algorithm)
         canonical = self._require(digest, actual) if actual is not None else None
+        self._may_remain = True  # from when the parts are an object until its record is there
         try:
             await self._finish_parts()
         except SessionGone:  # an earlier commit was done, and only its answer was lost?
@@ -240,8 +242,11 @@ class S3Upload:
             require_match(digest, Digest(digests[digest.algorithm]), self._size)
             canonical = Digest(digests[CANONICAL])
         assert self._parts.session is not None  # there are parts
+        if self._claim is not None:
+            self._claim.require()  # else the object may be taken for what a dead writer has left
         location = record_location(canonical, self.id, self._parts.session, self._size)
         await self._bucket.put_empty(self._bucket.keys.record(location))
+        self._may_remain = False
         self._replace(UploadState(self.id, self._size))
         return StoredBlob(canonical, self._size, location)
 
@@ -265,7 +270,9 @@ class S3Upload:
             self._has_lost_claim = self._claim.is_lost
         if not self._is_committed and not self._has_lost_claim:
             self._is_committed = True  # nothing of it is there any more
+            may_remain, self._may_remain = self._may_remain, True
             await self._parts.abort()
+            self._may_remain = may_remain
             self._replace(UploadState(self.id))
             await self.recorded()
         await self.close()
@@ -276,7 +283,7 @@ class S3Upload:
         if self._claim is not None:
             self._has_lost_claim = self._has_lost_claim or self._claim.is_lost
             claim, self._claim = self._claim, None
-            await claim.drop()
+            await claim.drop(is_clean=not self._may_remain)
 
     async def _stop(self) -> None:
         if self._absorbing is not None:
@@ -287,7 +294,7 @@ class S3Upload:
 
 
 def claim_name(upload_id: str) -> str:
-    return f"upload:{upload_id}"
+    return f"{UPLOAD_CLAIM}{upload_id}"
 
 
 def busy(state: UploadState) -> UploadBusy:

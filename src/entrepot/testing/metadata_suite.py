@@ -246,6 +246,21 @@ class MetadataSuite(ContentSuite):
         outcomes = await asyncio.gather(*(take_lease(metadata, str(number), now=0) for number in range(20)))
         assert sorted(outcomes, key=bool) == [None] * 19 + [1]
 
+    async def test_ended_leases_are_given_in_order_a_piece_at_a_time(self, metadata: Metadata) -> None:
+        for name, now in (("job:b", 3), ("job:a", 2), ("job:c", 1), ("job:d", 50), ("other", 1)):
+            await metadata.write(leases.take_lease(name, "holder", now=now, seconds=10))
+        names: list[str] = []
+        while found := await metadata.read(leases.ended_leases(names[-1] if names else "job:", "job:z", **_SOON)):
+            names += found
+        assert names == ["job:a", "job:b", "job:c"]
+
+    async def test_forget_lease_leaves_one_that_is_held(self, metadata: Metadata) -> None:
+        assert await take_lease(metadata, "a", now=100) == 1
+        assert not await metadata.write(leases.forget_lease("job", now=109), durable=False)
+        assert await metadata.write(leases.forget_lease("job", now=110), durable=False)
+        assert not await metadata.write(leases.forget_lease("job", now=110), durable=False)
+        assert await take_lease(metadata, "b", now=110) == 1
+
     # audit
 
     async def test_audit_gives_everything_a_piece_at_a_time(self, metadata: Metadata) -> None:
@@ -304,6 +319,9 @@ class MetadataSuite(ContentSuite):
         await put_image(metadata, OTHER, image, V1)
         size = sum(blob.size for blob in walk_blobs(image))
         assert await metadata.read_much(count_everything()) == Statistics(3, size, 2, 2, 0)
+
+
+_SOON = {"before": 20, "limit": 2}
 
 
 async def begin_upload(metadata: Metadata, upload_id: str, *, now: int = NOW, most: int = 100) -> None:

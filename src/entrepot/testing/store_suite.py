@@ -22,7 +22,7 @@ import pytest
 
 from entrepot.digest import CANONICAL, Digest
 from entrepot.errors import Corrupt, UploadBusy
-from entrepot.store.base import BlobStore
+from entrepot.store.base import BlobStore, StoredBlob
 from entrepot.testing.upload_suite import (
     LONG,
     MIB,
@@ -36,6 +36,7 @@ from entrepot.testing.upload_suite import (
     pull,
     push,
     require_empty,
+    uploads_of,
 )
 
 
@@ -120,6 +121,34 @@ class BlobStoreSuite(UploadSuite):
         await upload.close()
         await finish_upload(store, second if is_told else first, LONG + LONG, CANONICAL)
 
+    # discard_remains
+
+    async def test_discard_remains_removes_the_bytes_of_a_writer_that_is_gone(self, store: BlobStore) -> None:
+        upload = await store.begin_upload()
+        await upload.write(chunks(LONG))
+        await upload.save()
+        await upload.close()
+        assert await store.discard_remains(upload.id, nobody_records)
+        assert await uploads_of(store) == []
+
+    async def test_discard_remains_of_an_upload_that_is_held_leaves_it(self, store: BlobStore) -> None:
+        upload = await store.begin_upload()
+        await upload.write(chunks(LONG))
+        await upload.save()
+        assert not await store.discard_remains(upload.id, nobody_records)
+        assert await pull(store, await upload.commit(Digest.of(LONG))) == LONG
+
+    async def test_discard_remains_leaves_what_was_committed(self, store: BlobStore) -> None:
+        upload = await store.begin_upload()
+        await upload.write(chunks(LONG))
+        blob = await upload.commit(Digest.of(LONG))
+        await upload.close()
+        assert await store.discard_remains(upload.id, nobody_records)
+        assert await pull(store, blob) == LONG
+
+    async def test_discard_remains_of_an_absent_upload_is_done(self, store: BlobStore) -> None:
+        assert await store.discard_remains("7f4f1d0e-1111-4222-8333-444455556666", nobody_records)
+
     # walk, delete, quarantine, check
 
     async def test_walk_gives_every_blob_with_digest_size_and_location(self, store: BlobStore) -> None:
@@ -167,6 +196,11 @@ class BlobStoreSuite(UploadSuite):
     async def test_check_passes(self, store: BlobStore) -> None:
         await store.check()
         await require_empty(store)
+
+
+async def nobody_records(_: StoredBlob) -> bool:
+    """For ``discard_remains``."""
+    return False
 
 
 class PersistentBlobStoreSuite(BlobStoreSuite):

@@ -7,6 +7,7 @@ import pytest
 from entrepot.digest import Digest
 from entrepot.errors import UploadUnknown
 from entrepot.jobs.expire_uploads import ExpireUploads
+from entrepot.metadata import leases
 from entrepot.repositories.local import LocalRegistry, LocalRepository
 from entrepot.store.base import BlobStore, Upload, UploadState
 from entrepot.store.cached import CachedBlobStore
@@ -113,6 +114,39 @@ async def test_blobs_stay(job: ExpireUploads, repository: LocalRepository, clock
     clock.seconds += 10 * WEEK
     await job.run(kept)
     assert (await repository.find_blob(Digest.of(CONTENT))).size == len(CONTENT)
+
+
+async def test_leases_of_writers_that_died_are_forgotten_with_what_they_left(
+    job: ExpireUploads, clock: Clock, store: MemoryBlobStore, registry: LocalRegistry
+) -> None:
+    for number in range(250):
+        await _take(registry, f"upload:{number:08x}", clock)
+    await _take(registry, "expire_uploads", clock)
+    store.writers.add("000000f5")  # and this one is alive
+    clock.seconds += WEEK + 60
+    await _take(registry, "upload:0000young", clock)
+    await job.run(kept)
+    assert await _leases(registry) == ["expire_uploads", "upload:000000f5", "upload:0000young"]
+
+
+async def test_lease_of_an_upload_that_is_open_is_kept(
+    job: ExpireUploads, repository: LocalRepository, clock: Clock, registry: LocalRegistry
+) -> None:
+    upload_id = await repository.begin_upload()
+    await registry.metadata.write(leases.take_lease(f"upload:{upload_id}", "dead", now=0, seconds=30))
+    await job.run(kept)
+    assert f"upload:{upload_id}" in await _leases(registry)
+    await repository.cancel_upload(upload_id)
+    await job.run(kept)
+    assert f"upload:{upload_id}" not in await _leases(registry)
+
+
+async def _take(registry: LocalRegistry, name: str, clock: Clock) -> None:
+    await registry.metadata.write(leases.take_lease(name, "dead", now=clock(), seconds=30))
+
+
+async def _leases(registry: LocalRegistry) -> list[str]:
+    return await registry.metadata.read(leases.ended_leases("", "~", before=1 << 60, limit=1000))
 
 
 class _Meanwhile(CachedBlobStore):

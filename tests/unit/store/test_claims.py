@@ -10,6 +10,7 @@ import pytest
 
 from entrepot.errors import Unavailable, UploadBusy
 from entrepot.metadata.claims import SECONDS, LeaseClaims
+from entrepot.metadata.leases import ended_leases
 from entrepot.metadata.sqlite import SqliteMetadata
 from entrepot.store.base import Claims
 from entrepot.store.claims import HeldClaim, ProcessClaims
@@ -48,10 +49,15 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def leases(database: Path, clock: Clock) -> AsyncIterator[LeaseClaims]:
+async def metadata(database: Path) -> AsyncIterator[SqliteMetadata]:
     metadata = SqliteMetadata(database)
-    yield LeaseClaims(metadata, clock)
+    yield metadata
     await metadata.close()
+
+
+@pytest.fixture
+def leases(metadata: SqliteMetadata, clock: Clock) -> LeaseClaims:
+    return LeaseClaims(metadata, clock)
 
 
 @pytest.fixture(params=["process", "leases"])
@@ -99,6 +105,30 @@ async def test_lease_that_is_not_renewed_goes_to_the_next_one(leases: LeaseClaim
     clock.now += SECONDS
     assert await leases.take("a") is not None
     assert not await leases.renew("a", first)
+
+
+@pytest.mark.parametrize(
+    ("is_clean", "is_taken_over", "traces"),
+    [(True, False, []), (False, False, ["a"]), (True, True, ["a"]), (False, True, ["a"])],
+    ids=["clean", "unclean", "taken_over", "both"],
+)
+async def test_drop_lease_leaves_a_trace_when_something_may_be_left(
+    metadata: SqliteMetadata,
+    leases: LeaseClaims,
+    clock: Clock,
+    *,
+    is_clean: bool,
+    is_taken_over: bool,
+    traces: list[str],
+) -> None:
+    if is_taken_over:
+        await leases.take("a")
+        clock.now += SECONDS
+    token = await leases.take("a")
+    assert token is not None
+    await leases.drop("a", token, is_clean=is_clean)
+    assert await metadata.read(ended_leases("", "z", before=clock.now + 1, limit=9)) == traces
+    assert await leases.take("a") is not None  # at once
 
 
 async def test_held_claim_keeps_others_out_until_it_is_dropped() -> None:
