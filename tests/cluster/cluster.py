@@ -10,8 +10,10 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 import sys
+import urllib.request
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -31,6 +33,7 @@ from tests.services.tcp_proxy import TcpProxy
 HAPROXY_CONFIG = Path(__file__).parents[2] / "deploy" / "haproxy.cfg"
 REPLICAS = 3
 _SETTINGS = {
+    "ENTREPOT_SERVER__DRAIN_SECONDS": "4",  # HAProxy notices within 2.5
     "ENTREPOT_SERVER__GRACEFUL_STOP_SECONDS": "10",
     "ENTREPOT_UPLOADS__EXPIRE_INTERVAL_SECONDS": "5",
     "ENTREPOT_LOG__FORMAT": "json",
@@ -56,6 +59,7 @@ class Cluster:
         self.storage = FaultyS3Proxy(ceph.port)
         self._settings = {**_SETTINGS, **(settings or {})}
         self.replicas = [self.new_replica(f"replica-{number}", network.port) for number, network in self._numbered()]
+        self.admin = f"127.0.0.1:{free_port()}"
         self.balancer = self._balancer()
         self._stack = ExitStack()
 
@@ -90,6 +94,12 @@ class Cluster:
         for replica in self.replicas:
             if not replica.is_running:
                 replica.start()
+
+    def servers(self) -> list[dict[str, str]]:
+        """What HAProxy has counted for each replica in each backend; ``status`` is what it takes it for."""
+        with urllib.request.urlopen(f"http://{self.admin}/;csv", timeout=5) as answer:
+            rows = csv.DictReader(answer.read().decode().removeprefix("# ").splitlines())
+        return [row for row in rows if row["svname"].startswith("replica")]
 
     def logs(self) -> dict[str, str]:
         """What replicas, proxy and database have written."""
@@ -126,7 +136,7 @@ class Cluster:
         port = free_port()
         environment = {
             "REGISTRY_LISTEN": f"127.0.0.1:{port}",
-            "REGISTRY_ADMIN": f"127.0.0.1:{free_port()}",
+            "REGISTRY_ADMIN": self.admin,
             "REGISTRY_SOCKET": str(self.folder / "haproxy.sock"),
             **{f"REGISTRY_REPLICA_{number}": replica.host for number, replica in enumerate(self.replicas, 1)},
         }

@@ -20,6 +20,7 @@ from tests.services.tcp_proxy import TcpProxy
 from .cluster import Cluster
 
 HURRIED = {
+    "ENTREPOT_SERVER__DRAIN_SECONDS": "0",
     "ENTREPOT_POSTGRESQL__WAIT_SECONDS": "2",
     "ENTREPOT_S3__WAIT_SECONDS": "2",
     "ENTREPOT_S3__READ_TIMEOUT_SECONDS": "3",
