@@ -32,17 +32,20 @@ admin.add_command(migrate)
 
 @admin.command(short_help="Read everything that is stored and compare it with its digests.")
 @where_options
-@click.option("--repair", is_flag=True, help="Move corrupt blobs to quarantine/, so that a new push heals them.")
+@click.option("--repair", is_flag=True, help="Take corrupt and missing blobs out, so that a new push heals them.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def check(context: click.Context, /, config_file: Path | None, repair: bool, as_json: bool, **where: Any) -> None:
     """Read everything that is stored, and report what is not as it should be.
 
     \b
-    missing     the bytes of a blob are gone; push it again
+    missing     the bytes of a blob are gone; --repair, then push it again
     corrupt     the bytes are not what the digest says; --repair, then push it again
     incomplete  a manifest names something that was deleted from its repository
     orphaned    bytes that nobody names; they only take space
+
+    With --repair, clients are no longer told that such a blob is there, so that they send it anew. Corrupt bytes are
+    kept in quarantine/.
 
     The registry may run meanwhile. The exit code is 1 when something is missing or corrupt.
 
@@ -67,7 +70,9 @@ def lines(report: Report) -> Iterator[str]:
     counts = ", ".join(f"{len(findings)} {word}" for word, findings in _by_kind(report))
     yield f"checked {report.blobs} blobs ({report.bytes} bytes) and {report.manifests} manifests: {counts}"
     if report.repaired:
-        yield f"took {report.repaired} corrupt blobs out; push the same content again to heal them"
+        yield f"took {report.repaired} blobs out; push the same content again to heal them"
+    if report.warning:
+        yield f"warning: {report.warning}"
 
 
 def _at(finding: Finding) -> str:
@@ -87,6 +92,7 @@ def as_data(report: Report) -> dict[str, Any]:
         "manifests": report.manifests,
         "bytes": report.bytes,
         "repaired": report.repaired,
+        "warning": report.warning,
         "clean": report.is_clean,
     }
 

@@ -11,6 +11,7 @@ from entrepot.errors import Corrupt, Unavailable
 from entrepot.metadata import audit
 from entrepot.metadata.base import Metadata
 from entrepot.store.base import BlobStore, StoredBlob
+from entrepot.transfer.tasks import Crew
 
 _AT_ONCE = 200
 _READERS = 4
@@ -42,6 +43,7 @@ class Report:
     manifests: int = 0
     bytes: int = 0
     repaired: int = 0
+    warning: str = ""
 
     @property
     def is_clean(self) -> bool:
@@ -51,7 +53,10 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The check. With ``repair``, corrupt blobs are taken out, so that a push of the same content heals them."""
+    """The check. With ``repair``, blobs whose bytes are corrupt or missing are taken out.
+
+    A push of the same content heals them then; before, clients are told that it is there, and do not send it.
+    """
 
     store: BlobStore
     metadata: Metadata
@@ -66,13 +71,20 @@ class Check:
         return report
 
     async def _check_blobs(self, report: Report) -> None:
-        last = 0
+        last, lost = 0, list[StoredBlob]()
         while rows := await self.metadata.read_much(audit.blobs_after(last, limit=_AT_ONCE)):
             last = rows[-1].id
             for first in range(0, len(rows), _READERS):
-                await asyncio.gather(*(self._check_blob(report, row) for row in rows[first : first + _READERS]))
+                async with Crew() as crew:
+                    for row in rows[first : first + _READERS]:
+                        crew.start(self._check_blob(report, row, lost))
+        if self.repair and 2 * len(lost) > report.blobs:
+            report.warning = "most blobs are missing, as in another store: those were left as they are"
+            return
+        for stored in lost:
+            await self._take_out(report, stored)
 
-    async def _check_blob(self, report: Report, row: audit.BlobRow) -> None:
+    async def _check_blob(self, report: Report, row: audit.BlobRow, lost: list[StoredBlob]) -> None:
         report.blobs += 1
         if row.location is None:
             report.missing.append(Finding(row.digest, "", "was taken out as corrupt; push it again to heal it"))
@@ -82,9 +94,12 @@ class Check:
         try:
             problem = await self._problem(stored)
         except Unavailable as error:
+            await self.store.check()  # one that is out of reach as a whole is no damage
             problem = f"its bytes cannot be read: {error.message}"
         except Corrupt:
-            report.missing.append(Finding(row.digest, row.location, "its bytes are missing; push it again to heal it"))
+            lost.append(stored)
+            hint = "" if self.repair else "--repair, then "
+            report.missing.append(Finding(row.digest, row.location, f"its bytes are missing; {hint}push it again"))
             return
         if problem:
             report.corrupt.append(Finding(row.digest, row.location, problem))
@@ -102,10 +117,13 @@ class Check:
             return
         # the row first: a push that finds the bytes bad or gone writes both anew, and must have the last word
         await self.metadata.write(audit.mark_quarantined(stored))
-        if await self.store.quarantine(stored):
-            report.repaired += 1
-        else:
-            await self.metadata.write(audit.mark_kept(stored))
+        is_out = False
+        try:
+            is_out = await self.store.quarantine(stored)
+        finally:  # when the store breaks off, nobody knows that they are bad
+            if not is_out:
+                await self.metadata.write(audit.mark_kept(stored))
+        report.repaired += is_out
 
     async def _check_manifests(self, report: Report) -> None:
         last = 0

@@ -28,7 +28,7 @@ def test_lines_name_each_finding_and_end_with_the_sum() -> None:
         "incomplete: sha256:cc (team/app): names sha256:dd",
         "orphaned: sha256:ee (blobs/sha256/ee/ee): 5 bytes that nobody names",
         "checked 3 blobs (100 bytes) and 2 manifests: 1 missing, 1 corrupt, 1 incomplete, 1 orphaned",
-        "took 1 corrupt blobs out; push the same content again to heal them",
+        "took 1 blobs out; push the same content again to heal them",
     ]
 
 

@@ -23,6 +23,7 @@ from entrepot.testing.upload_suite import push as push_bytes
 
 IMAGE = build_image(2)
 DAMAGED = b"9876543210"
+OTHER = Digest.of(b"other")
 RunCheck = Callable[..., Awaitable[Report]]
 
 
@@ -88,6 +89,80 @@ async def test_check_finds_bytes_that_are_missing(
     report = await run()
     assert [finding.digest for finding in report.missing] == [DIGEST]
     assert not report.is_clean
+
+
+async def test_check_with_repair_lets_missing_blob_be_pushed_again(
+    run: RunCheck, repository: LocalRepository, store: MemoryBlobStore
+) -> None:
+    await repository.put_blob(DIGEST, chunk(CONTENT))
+    await repository.put_blob(OTHER, chunk(b"other"))
+    del store.blobs[DIGEST]
+    assert (await run(repair=True)).repaired == 1
+    with pytest.raises(BlobUnknown):  # so clients send it
+        await repository.find_blob(DIGEST)
+    await repository.put_blob(DIGEST, chunk(CONTENT))
+    assert (await run()).is_clean
+
+
+async def test_check_with_repair_leaves_a_missing_blob_that_is_pushed_meanwhile(
+    run: RunCheck, repository: LocalRepository, store: RepushingStore
+) -> None:
+    await repository.put_blob(DIGEST, chunk(CONTENT))
+    await repository.put_blob(OTHER, chunk(b"other"))
+    del store.blobs[DIGEST]
+    store.before = lambda: repository.put_blob(DIGEST, chunk(CONTENT))
+    assert (await run(repair=True)).repaired == 0
+    assert await read(await repository.find_blob(DIGEST)) == CONTENT
+
+
+async def test_check_with_repair_of_another_store_takes_nothing_out(
+    run: RunCheck, repository: LocalRepository, store: MemoryBlobStore
+) -> None:
+    await repository.put_blob(DIGEST, chunk(CONTENT))
+    kept = dict(store.blobs)
+    store.blobs.clear()
+    report = await run(repair=True)
+    assert (report.repaired, len(report.missing)) == (0, 1)
+    assert "as in another store" in report.warning
+    store.blobs.update(kept)
+    assert (await run()).is_clean
+
+
+class FailingStore(MemoryBlobStore):
+    """An S3 server that can be reached no more, from the call of ``first`` on."""
+
+    def __init__(self, first: str) -> None:
+        super().__init__()
+        self.first = first
+        self.is_away = False
+
+    def _call(self, name: str) -> None:
+        self.is_away = self.is_away or name == self.first
+        if self.is_away:
+            raise Unavailable("the S3 server cannot be reached")
+
+    async def verify(self, location: str) -> Digest:
+        self._call("verify")
+        return Digest.of(DAMAGED)
+
+    async def quarantine(self, blob: StoredBlob) -> bool:
+        self._call("quarantine")
+        return True
+
+    async def check(self) -> None:
+        self._call("check")
+
+
+@pytest.mark.parametrize("first", ["verify", "quarantine"])
+async def test_check_with_repair_takes_nothing_out_while_the_store_is_out_of_reach(
+    metadata: SqliteMetadata, first: str
+) -> None:
+    store = FailingStore(first)
+    repository = LocalRegistry(store, metadata).repository(NAME)
+    await repository.put_blob(DIGEST, chunk(CONTENT))
+    with pytest.raises(Unavailable, match="the S3 server cannot be reached"):
+        await Check(store, metadata, repair=True).run()
+    assert await read(await repository.find_blob(DIGEST)) == CONTENT
 
 
 @pytest.mark.parametrize("content", [DAMAGED, CONTENT[:-1], b"", CONTENT + b"x"], ids=["other", "cut", "empty", "more"])
