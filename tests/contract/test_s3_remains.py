@@ -20,12 +20,14 @@ from entrepot.repositories.base import Chunk
 from entrepot.repositories.local import LocalRegistry, LocalRepository
 from entrepot.store.base import StoredBlob, Upload
 from entrepot.store.s3 import S3BlobStore
-from entrepot.store.s3_keys import S3Keys
+from entrepot.store.s3_bucket import S3Bucket
+from entrepot.store.s3_keys import S3Keys, Session
+from entrepot.store.s3_open_uploads import walk_sessions
 from entrepot.testing.upload_suite import pull
 from tests.services.s3 import S3Place, client
 from tests.services.s3_proxy import HoldingS3Proxy
 
-from .s3_stores import PART, TAIL, OpenStore, begin, opening, stream
+from .s3_stores import PART, TAIL, OpenStore, begin, opening, options, stream
 
 NAME = RepositoryName.parse("team/app")
 CONTENT = PART + TAIL
@@ -202,6 +204,20 @@ async def test_push_that_breaks_off_before_the_record_leaves_nothing_but_a_trace
     site.now += 2 * EXPIRY
     await site.expire()
     assert await site.traces() == []
+
+
+async def test_open_uploads_are_all_listed_however_few_fit_on_a_page(s3: S3Place) -> None:
+    bucket, places = S3Bucket(options(s3)), client(s3)
+    upload_ids = [
+        f"{number:08x}-1111-4222-8333-444455556666" for number in (*range(40), *range(1 << 28, 1 << 32, 1 << 28))
+    ]
+    for upload_id in upload_ids:
+        key = bucket.keys.session_data(upload_id, Session("0a1b2c3d", ""))
+        places.create_multipart_upload(Bucket=s3.bucket, Key=key)
+    listed = [state.id async for state in walk_sessions(bucket, most_on_a_page=10)]
+    assert set(listed) == set(upload_ids)
+    assert [state.id async for state in walk_sessions(bucket, upload_ids[7])] == [upload_ids[7]]
+    await bucket.client.close()
 
 
 async def _nobody(_: StoredBlob) -> bool:

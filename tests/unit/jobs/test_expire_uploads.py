@@ -129,6 +129,16 @@ async def test_leases_of_writers_that_died_are_forgotten_with_what_they_left(
     assert await _leases(registry) == ["expire_uploads", "upload:000000f5", "upload:0000young"]
 
 
+@pytest.mark.parametrize(("seconds", "is_kept"), [(120, True), (121, False)], ids=["young", "old"])
+async def test_lease_that_ended_a_moment_ago_is_kept_however_short_the_expiry(
+    registry: LocalRegistry, clock: Clock, *, seconds: int, is_kept: bool
+) -> None:
+    await _take(registry, "upload:0", clock)
+    clock.seconds += 30 + seconds
+    await ExpireUploads(registry.store, registry.metadata, clock, after_seconds=1).run(kept)
+    assert bool(await _leases(registry)) is is_kept
+
+
 async def test_lease_of_an_upload_that_is_open_is_kept(
     job: ExpireUploads, repository: LocalRepository, clock: Clock, registry: LocalRegistry
 ) -> None:
