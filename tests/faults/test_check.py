@@ -130,7 +130,7 @@ def test_check_finds_bytes_that_are_missing_and_a_push_heals_them(
 ) -> None:
     blob.unlink()
     code, report = check("--repair")
-    assert (code, found(report, "missing"), report["repaired"]) == (1, [DIGEST], 0)
+    assert (code, found(report, "missing"), report["repaired"]) == (1, [DIGEST], 1)
     push_blob(client, "team/app", CONTENT)
     assert check()[0] == 0
 

@@ -87,7 +87,7 @@ class Check:
     async def _check_blob(self, report: Report, row: audit.BlobRow, lost: list[StoredBlob]) -> None:
         report.blobs += 1
         if row.location is None:
-            report.missing.append(Finding(row.digest, "", "was taken out as corrupt; push it again to heal it"))
+            report.missing.append(Finding(row.digest, "", "was taken out before; push it again to heal it"))
             return
         report.bytes += row.size
         stored = StoredBlob(Digest(row.digest), row.size, row.location)

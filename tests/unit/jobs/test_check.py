@@ -199,7 +199,7 @@ async def test_check_with_repair_takes_corrupt_blob_out_until_it_is_pushed_again
     with pytest.raises(BlobUnknown):
         await repository.find_blob(DIGEST)
     report = await run()
-    assert [finding.message for finding in report.missing] == ["was taken out as corrupt; push it again to heal it"]
+    assert [finding.message for finding in report.missing] == ["was taken out before; push it again to heal it"]
     await repository.put_blob(DIGEST, chunk(CONTENT))
     assert await run() == Report(blobs=1, bytes=len(CONTENT))
 
