@@ -208,9 +208,7 @@ async def test_push_that_breaks_off_before_the_record_leaves_nothing_but_a_trace
 
 async def test_open_uploads_are_all_listed_however_few_fit_on_a_page(s3: S3Place) -> None:
     bucket, places = S3Bucket(options(s3)), client(s3)
-    upload_ids = [
-        f"{number:08x}-1111-4222-8333-444455556666" for number in (*range(40), *range(1 << 28, 1 << 32, 1 << 28))
-    ]
+    upload_ids = [f"{number:08x}-1111-4222-8333-444455556666" for number in range(40)]
     for upload_id in upload_ids:
         key = bucket.keys.session_data(upload_id, Session("0a1b2c3d", ""))
         places.create_multipart_upload(Bucket=s3.bucket, Key=key)
