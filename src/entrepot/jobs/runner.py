@@ -97,9 +97,9 @@ class JobRunner:
     async def _run_if_due(self, job: Job) -> bool:
         # A run leaves a lease behind that lasts until the next is due; looking at it costs no write.
         due = f"{job.name}:done"
-        if not await self._metadata.read(leases.is_lease_free(due, "", now=self._now())):
+        if not await self._is_free(due, "", job.interval_seconds):
             return False
-        if not await self._metadata.read(leases.is_lease_free(job.name, self._holder, now=self._now())):
+        if not await self._is_free(job.name, self._holder, _LEASE_SECONDS):
             return False
         fence = await self._take(job)
         if fence is None:
@@ -114,6 +114,9 @@ class JobRunner:
             mark = leases.take_lease(due, self._holder, now=self._now(), seconds=job.interval_seconds)
             await self._metadata.write(mark, durable=False)
         return True
+
+    async def _is_free(self, name: str, holder: str, seconds: int) -> bool:
+        return await self._metadata.read(leases.is_lease_free(name, holder, now=self._now(), seconds=seconds))
 
     async def _run_while_held(self, job: Job, fence: int) -> None:
         work = asyncio.ensure_future(job.run(lambda: self._keep(job, fence)))

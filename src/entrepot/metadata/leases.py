@@ -1,4 +1,8 @@
-"""Operations on leases: the right to run a background job, held by one process at a time."""
+"""Operations on leases: the right to run a background job, held by one process at a time.
+
+Clocks may be wrong, above all when a computer starts: a lease that ends far later than it could if it had been taken
+right now counts as ended, so that a year that somebody believed in for a moment does not stop a job for as long.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +17,21 @@ DELETE_LEASE = Named("leases.DELETE_LEASE")
 SELECT_ENDED = Named("leases.SELECT_ENDED")
 DELETE_ENDED = Named("leases.DELETE_ENDED")
 
+_WRONG_SECONDS = 24 * 3600  # what a clock is wrong by at least, when it is
+
 
 @operation
-def is_lease_free(name: str, holder: str, *, now: int) -> Steps[bool]:
+def is_lease_free(name: str, holder: str, *, now: int, seconds: int) -> Steps[bool]:
     """Whether ``take_lease`` would succeed right now; costs no write."""
     rows = yield SELECT_LEASE, {"name": name}
-    return not rows or rows[0][0] == holder or rows[0][2] <= now
+    return not rows or rows[0][0] == holder or not now < rows[0][2] <= _too_late(now, seconds)
 
 
 @single_operation
 def take_lease(name: str, holder: str, *, now: int, seconds: int) -> Steps[int | None]:
     """Take or prolong a lease: its fence, which grows with every change of hands; None while another holds it."""
-    rows = yield TAKE_LEASE, {"name": name, "holder": holder, "now": now, "expires_at": now + seconds}
+    until = {"now": now, "too_late": _too_late(now, seconds), "expires_at": now + seconds}
+    rows = yield TAKE_LEASE, {"name": name, "holder": holder, **until}
     return rows[0][0] if rows else None
 
 
@@ -59,3 +66,7 @@ def forget_lease(name: str, *, now: int) -> Steps[bool]:
     """Leave nothing of a lease that nobody holds; False when somebody does, or there is none."""
     rows = yield DELETE_ENDED, {"name": name, "now": now}
     return bool(rows)
+
+
+def _too_late(now: int, seconds: int) -> int:
+    return now + seconds + _WRONG_SECONDS

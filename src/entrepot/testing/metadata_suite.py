@@ -215,7 +215,7 @@ class MetadataSuite(ContentSuite):
     async def test_take_lease_is_for_one_holder_until_it_expires(self, metadata: Metadata) -> None:
         assert await take_lease(metadata, "a", now=100) == 1
         assert await take_lease(metadata, "b", now=109) is None
-        assert not await metadata.read(leases.is_lease_free("job", "b", now=109))
+        assert not await metadata.read(leases.is_lease_free("job", "b", now=109, seconds=10))
         assert await take_lease(metadata, "b", now=110) == 2
         assert await take_lease(metadata, "a", now=111) is None
 
@@ -231,9 +231,9 @@ class MetadataSuite(ContentSuite):
     async def test_give_up_lease_frees_it_at_once(self, metadata: Metadata) -> None:
         await take_lease(metadata, "a", now=100)
         await metadata.write(leases.give_up_lease("job", "b"))
-        assert not await metadata.read(leases.is_lease_free("job", "b", now=101))
+        assert not await metadata.read(leases.is_lease_free("job", "b", now=101, seconds=10))
         await metadata.write(leases.give_up_lease("job", "a"))
-        assert await metadata.read(leases.is_lease_free("job", "b", now=101))
+        assert await metadata.read(leases.is_lease_free("job", "b", now=101, seconds=10))
 
     async def test_drop_lease_leaves_nothing_of_it(self, metadata: Metadata) -> None:
         await take_lease(metadata, "a", now=100)
@@ -241,6 +241,14 @@ class MetadataSuite(ContentSuite):
         assert await take_lease(metadata, "b", now=101) is None
         await metadata.write(leases.drop_lease("job", "a"))
         assert await take_lease(metadata, "b", now=101) == 1
+
+    async def test_take_lease_of_a_clock_that_was_far_ahead_succeeds(self, metadata: Metadata) -> None:
+        year = 365 * 24 * 3600
+        assert await take_lease(metadata, "a", now=100 + year) == 1
+        assert await metadata.read(leases.is_lease_free("job", "b", now=100, seconds=10))
+        assert await take_lease(metadata, "b", now=100) == 2
+        assert not await metadata.read(leases.is_lease_free("job", "c", now=40, seconds=10))  # a minute is borne
+        assert await take_lease(metadata, "c", now=40) is None
 
     async def test_take_lease_by_many_goes_to_one(self, metadata: Metadata) -> None:
         outcomes = await asyncio.gather(*(take_lease(metadata, str(number), now=0) for number in range(20)))

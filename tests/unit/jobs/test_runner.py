@@ -46,6 +46,17 @@ async def test_job_runs_once_in_its_interval_whoever_asks(make: Make, clock: Clo
     assert runs.seen == [("sweep", "done")] * 2
 
 
+async def test_job_whose_last_run_was_by_a_wrong_clock_runs_again(make: Make, clock: Clock, runs: Runs) -> None:
+    right = clock.seconds
+    clock.seconds += 80 * 365 * 24 * 3600
+    assert await make().run_if_due(JOB)
+    clock.seconds = right
+    other = make()
+    assert await other.run_if_due(JOB)
+    assert not await other.run_if_due(JOB)
+    assert runs.seen == [("sweep", "done")] * 2
+
+
 async def test_job_that_is_due_runs_in_one_process_only(make: Make, runs: Runs) -> None:
     started, go_on = asyncio.Event(), asyncio.Event()
 
@@ -134,7 +145,7 @@ async def test_job_whose_step_takes_long_keeps_its_lease(make: Make, metadata: S
     for _ in range(3):
         clock.seconds += 19
         until = clock.seconds + 20
-        while await metadata.read(leases.is_lease_free("sweep", "somebody else", now=until - 1)):
+        while await metadata.read(leases.is_lease_free("sweep", "somebody else", now=until - 1, seconds=20)):
             await asyncio.sleep(0)
         assert not await make().run_if_due(JOB)
     go_on.set()
@@ -190,7 +201,7 @@ async def test_runner_runs_its_jobs_and_gives_up_their_leases_when_it_is_stopped
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert await metadata.read(leases.is_lease_free("tell", "somebody else", now=clock()))
+    assert await metadata.read(leases.is_lease_free("tell", "somebody else", now=clock(), seconds=20))
 
 
 async def test_runner_can_be_stopped_while_the_database_is_full(

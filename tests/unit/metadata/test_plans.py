@@ -78,7 +78,7 @@ VALUES: Mapping[str, Mapping[str, Any]] = {
     "leases.RENEW_LEASE": {"lease": "job", "current": "me", "until": 9},
     "leases.SELECT_ENDED": {"after": "upload:", "until": "upload:g", "before": 9, "limit": PAGE},
     "leases.SELECT_LEASE": {"name": "job"},
-    "leases.TAKE_LEASE": {"name": "job", "holder": "me", "now": 1, "expires_at": 2},
+    "leases.TAKE_LEASE": {"name": "job", "holder": "me", "now": 1, "too_late": 9, "expires_at": 2},
     "listings.SELECT_REPOSITORIES": {"last": repository(5), "limit": PAGE},
     "listings.SELECT_TAGS": {"repository_id": LARGE, "last": "v5", "limit": PAGE},
     "manifests.DELETE_MANIFEST": {"repository_id": OWNER, "digest": digest("m", MANIFEST)},

@@ -23,7 +23,7 @@ TAKE_LEASE = _insert.on_conflict_do_update(
         "fence": leases.c.fence + sa.case((_is_held, 0), else_=1),
         "expires_at": _insert.excluded.expires_at,
     },
-    where=_is_held | (leases.c.expires_at <= bindparam("now")),
+    where=_is_held | (leases.c.expires_at <= bindparam("now")) | (leases.c.expires_at > bindparam("too_late")),
 ).returning(leases.c.fence)
 
 RENEW_LEASE = (
