@@ -7,7 +7,7 @@ too much for that, so a job counts it a page at a time, records the sums, and ev
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import NamedTuple
 
 from entrepot.metadata.base import Steps, operation
@@ -91,10 +91,10 @@ def record_counts(counted: Statistics) -> Steps[None]:
 
 @operation
 def recorded_counts() -> Steps[Statistics]:
-    """What was counted last; nothing before the first time."""
+    """What was counted last; nothing before the first time, or what a later version counts as well."""
     rows = yield SELECT_COUNTS, {}
-    values = asdict(Statistics(0, 0, 0, 0, 0)) | {row[0]: row[1] for row in rows}
-    return Statistics(**values)
+    values = dict.fromkeys((each.name for each in fields(Statistics)), 0)
+    return Statistics(**values | {name: value for name, value in rows if name in values})
 
 
 def _named(counted: Statistics) -> Iterator[dict[str, object]]:

@@ -6,8 +6,9 @@ import pytest
 
 from entrepot.digest import Digest
 from entrepot.jobs.count import Count
+from entrepot.metadata.base import Steps, operation
 from entrepot.metadata.sqlite import SqliteMetadata
-from entrepot.metadata.statistics import Statistics, count_everything, recorded_counts
+from entrepot.metadata.statistics import PUT_COUNT, Statistics, count_everything, recorded_counts
 from entrepot.reference import RepositoryName
 from entrepot.repositories.local import LocalRegistry
 from entrepot.testing.repository_upload_suite import chunk
@@ -43,3 +44,12 @@ async def test_count_again_replaces_what_was_counted(metadata: SqliteMetadata, r
     await fill(registry)
     await Count(metadata).run(keep)
     assert (await metadata.read(recorded_counts())).blobs == 10
+
+
+async def test_counts_of_a_later_version_are_passed_over(metadata: SqliteMetadata) -> None:
+    @operation
+    def count_cats() -> Steps[None]:
+        yield PUT_COUNT, {"name": "cats", "value": 9}
+
+    await metadata.write(count_cats())
+    assert await metadata.read(recorded_counts()) == Statistics(0, 0, 0, 0, 0)
