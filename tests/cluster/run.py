@@ -6,7 +6,7 @@ import hashlib
 import http.client
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from .patient import clients
 
 _RECOVERY_SECONDS = 120.0
 _QUIET_SECONDS = 5.0
-_EXPIRY_SECONDS = 60.0
+_EXPIRY_SECONDS = 240.0  # of these, a writer that was killed is given two and a half minutes
 _MANIFEST_TYPES = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 
 Say = Callable[[str], None]
@@ -147,7 +147,14 @@ def _temporary(cluster: Cluster) -> list[str]:
     rows = cluster.postgresql.sql("SELECT count(*) FROM uploads", cluster.database)
     left = [f"{rows} rows of uploads are left"] if rows != "0" else []
     left += [f"the multipart upload {key} is left" for key in cluster.place.open_uploads()]
-    return left
+    return left + [f"{key} is left" for key in nameless(cluster.place.keys())]
+
+
+def nameless(keys: Collection[str]) -> list[str]:
+    """Of the keys in a bucket those of remainders, and of bytes that came in parts and of which no blob tells."""
+    blobs = {key.rpartition("/")[2].partition(".")[0] for key in keys if key.startswith("blobs/")}
+    parts = {key for key in keys if key.startswith("data/") and key.rpartition("/")[2] not in blobs}
+    return sorted(parts | {key for key in keys if key.startswith("tails/")})
 
 
 HEADER = (
