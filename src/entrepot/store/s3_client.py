@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
@@ -14,11 +13,11 @@ from aiobotocore.session import AioSession
 from botocore.auth import AUTH_TYPE_MAPS, S3SigV4Auth
 from botocore.configprovider import ConfiguredEndpointProvider
 from botocore.exceptions import BotoCoreError
-from botocore.loaders import Loader, create_loader
 
 from entrepot.errors import ConfigInvalid
 from entrepot.store.s3_body import Outgoing, PartBody
 from entrepot.store.s3_errors import S3Error, is_worth_a_retry, translate
+from entrepot.store.s3_model import loader
 from entrepot.store.s3_options import S3Options
 from entrepot.store.threads import wait_out
 from entrepot.version import __version__
@@ -168,7 +167,7 @@ class S3Client:
 
     async def _connect(self, endpoint: str) -> Any:
         session = AioSession()
-        session.register_component("data_loader", _loader())
+        session.register_component("data_loader", loader())
         endpoint = endpoint or _configured_endpoint(session)
         options, credentials = self.options, self.options.credentials
         try:
@@ -218,11 +217,6 @@ def _configured_endpoint(session: AioSession) -> str:
         full_config=session.full_config, scoped_config=session.get_scoped_config(), client_name="s3"
     )
     return provider.provide() or ""
-
-
-@functools.cache
-def _loader() -> Loader:
-    return create_loader()  # remembers the description of S3, half a megabyte of JSON
 
 
 def _choose_signer(**_: Any) -> str:
