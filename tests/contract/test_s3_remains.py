@@ -218,5 +218,19 @@ async def test_open_uploads_are_all_listed_however_few_fit_on_a_page(s3: S3Place
     await bucket.client.close()
 
 
+@pytest.mark.parametrize("words", ["DELETE ", "HEAD /{bucket}/{prefix}/tails/"], ids=["open_upload", "object"])
+async def test_remains_of_a_replica_that_died_while_it_tried_its_rights_are_removed(site: Site, words: str) -> None:
+    first_line = words.format(bucket=site.place.bucket, prefix=site.place.prefix)
+    with HoldingS3Proxy(port_of(site.place), first_line.encode()) as proxy:
+        preparing = asyncio.create_task(site.store(site.place.behind(proxy.endpoint)).prepare())
+        await proxy.met()
+        preparing.cancel()
+        await asyncio.wait({preparing})
+    assert len(site.place.keys()) + len(site.place.open_uploads()) == 1
+    await site.expire()
+    assert site.place.keys() == {}
+    assert site.place.open_uploads() == []
+
+
 async def _nobody(_: StoredBlob) -> bool:
     return False

@@ -11,8 +11,7 @@ from entrepot.errors import Unavailable
 from entrepot.store.s3_bucket import S3Bucket
 from entrepot.store.s3_client import Answer
 from entrepot.store.s3_errors import code_of, is_denied, is_missing, is_session_gone, status_of
-
-_PROBE = "probe"
+from entrepot.store.s3_keys import Session, new_session_nonce, new_tail_path
 
 
 async def prepare(bucket: S3Bucket) -> None:
@@ -60,13 +59,16 @@ async def _create(bucket: S3Bucket) -> None:
 
 
 async def _missing_rights(bucket: S3Bucket) -> list[str]:
-    key = bucket.keys.below(f"{_PROBE}/{uuid.uuid4()}")
-    session = await _try(bucket, "create_multipart_upload", Key=key, **bucket.writing)
+    # where uploads put their bytes, so that what is left when the process is killed now is removed with theirs
+    probe = str(uuid.uuid4())
+    data = bucket.keys.session_data(probe, Session(new_session_nonce(), ""))
+    key = bucket.keys.below(new_tail_path(probe))
+    session = await _try(bucket, "create_multipart_upload", Key=data, **bucket.writing)
     token = str(session["UploadId"]) if session else uuid.uuid4().hex
     tries: dict[str, Callable[[], Awaitable[Answer | None]]] = {
         "s3:ListBucket": lambda: _try(bucket, "list_objects_v2", Prefix=key, MaxKeys=1),
-        "s3:ListBucketMultipartUploads": lambda: _try(bucket, "list_multipart_uploads", Prefix=key, MaxUploads=1),
-        "s3:AbortMultipartUpload": lambda: _try(bucket, "abort_multipart_upload", Key=key, UploadId=token),
+        "s3:ListBucketMultipartUploads": lambda: _try(bucket, "list_multipart_uploads", Prefix=data, MaxUploads=1),
+        "s3:AbortMultipartUpload": lambda: _try(bucket, "abort_multipart_upload", Key=data, UploadId=token),
         "s3:PutObject": lambda: _try(bucket, "put_object", Key=key, Body=b"", **bucket.writing),
         "s3:GetObject": lambda: _try(bucket, "head_object", Key=key),
         "s3:DeleteObject": lambda: _try(bucket, "delete_object", Key=key),
