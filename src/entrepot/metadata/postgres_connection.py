@@ -102,8 +102,8 @@ class PostgresConnection:
 
     async def read_much(self, operation: Operation[T]) -> T:
         """Run an operation whose statements all see one moment."""
-        await self.execute(_READ_MUCH)
         try:
+            await self.execute(_READ_MUCH)
             return await self._drive(iter(operation))
         finally:
             if not self.is_closed:
@@ -113,8 +113,8 @@ class PostgresConnection:
         """Run an operation in a transaction, which is left open for ``commit``, or rolled back when this raises."""
         steps = iter(operation)
         locks, first, result = _leading_locks(steps)
-        await self.execute(_begin(locks, durable=durable))
         try:
+            await self.execute(_begin(locks, durable=durable))  # a lock that is not got leaves it open, too
             return result if first is None else await self._drive(steps, first, held=locks)
         except BaseException:
             if not self.is_closed:

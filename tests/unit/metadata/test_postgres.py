@@ -204,8 +204,9 @@ async def test_lock_that_is_not_got_in_time_makes_the_database_busy(postgresql: 
     await asyncio.sleep(0.1)
     with pytest.raises(DatabaseBusy, match="lock timeout"):
         await metadata.write(put(b"x"))
+    assert await metadata.read(listings.list_repositories(last="", limit=1)) == []  # on the same connection
     await holding
-    await metadata.write(put(b"x"))
+    await asyncio.gather(*(metadata.write(put(b"x")) for _ in range(2)))
     await metadata.close()
 
 
