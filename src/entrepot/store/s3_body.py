@@ -17,6 +17,8 @@ LARGEST_IN_MEMORY = 64 * MIB  # of one part
 _READ_PIECE = 256 * 1024
 _FEW_PIECES = 64
 _SMALL = 64 * 1024
+_SENT_PIECE = 64 * 1024  # of a file: each of the parts on their way, and there may be many, has one in memory
+_NO_WAIT: int | None = getattr(os, "RWF_NOWAIT", None)
 
 
 class _Hash(Protocol):
@@ -119,14 +121,17 @@ class PartBody:
         checksum = None if self._checksum is None else self._checksum.hexdigest()
         return Outgoing(self, self.size, checksum)
 
-    async def stream(self) -> AsyncIterator[bytes]:
+    async def stream(self) -> AsyncIterator[bytes | bytearray]:
         """All of it, from the beginning."""
         if self._file is None:
-            for piece in self._pieces:
-                yield piece
+            for held in self._pieces:
+                yield held
             return
-        for position in range(0, self.size, _READ_PIECE):
-            yield await self._threads.run(os.pread, self._file.fileno(), _READ_PIECE, position)
+        fd, position = self._file.fileno(), 0
+        while position < self.size:
+            piece = _read_now(fd, position) or await self._threads.run(os.pread, fd, _READ_PIECE, position)
+            position += len(piece)
+            yield piece
 
     def release(self) -> None:
         """Let go of memory and file. Safe to call twice."""
@@ -135,6 +140,17 @@ class PartBody:
             self._file.close()
             self._file = None
         self.size = 0
+
+
+def _read_now(fd: int, position: int) -> bytes | bytearray:
+    """A piece that the kernel has in memory, which takes no thread; else nothing."""
+    piece = bytearray(_SENT_PIECE)
+    try:
+        size = os.preadv(fd, [piece], position, _NO_WAIT) if _NO_WAIT is not None else 0
+    except OSError:  # it would have to be fetched, or this file system cannot tell
+        size = 0
+    del piece[size:]
+    return piece
 
 
 class Outgoing:
@@ -152,7 +168,7 @@ class Outgoing:
     def __bool__(self) -> bool:
         return True
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    async def __aiter__(self) -> AsyncIterator[bytes | bytearray]:
         async for piece in self._body.stream():
             self.taken += 1
             yield piece
