@@ -50,6 +50,8 @@ def reason_of(error: BaseException) -> str:
     """The error in a few words."""
     if isinstance(error, asyncio.TimeoutError) and not str(error):
         return "it does not answer"
+    if isinstance(error, FileNotFoundError):
+        return "the socket, or another file that the URL names, is not there"
     return str(error) or type(error).__name__
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]  # it comes without types
@@ -219,6 +220,12 @@ async def test_server_that_cannot_be_reached_is_unavailable_after_a_while() -> N
     with pytest.raises(Unavailable, match=r"postgresql://me@127\.0\.0\.1:\d+/name cannot be reached") as caught:
         await upgrade(options)
     assert "secret" not in str(caught.value.detail)
+
+
+async def test_server_whose_socket_is_not_there_is_unavailable(tmp_path: Path) -> None:
+    options = PostgresOptions(f"postgresql://me@/name?host={tmp_path}", wait_seconds=0)
+    with pytest.raises(Unavailable, match=r"postgresql://me@/name cannot be reached: the socket, or another file"):
+        await upgrade(options)
 
 
 async def test_server_that_comes_a_little_later_is_waited_for(
