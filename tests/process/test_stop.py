@@ -16,7 +16,7 @@ import pytest
 from entrepot.digest import Digest
 from entrepot.testing.server import RegistryProcess
 from tests.hostile.conftest import check_stored, faults
-from tests.hostile.raw import Wire, ask, request
+from tests.hostile.raw import Wire, answers, ask, request
 from tests.hostile.waiting import eventually, sip
 
 from . import http2
@@ -181,6 +181,19 @@ def test_stop_is_quiet_and_successful(start: Starter, sent: str) -> None:
     os.killpg(process.pid, getattr(signal, sent))
     assert exit_code(process) == 0
     assert process.log_text() == greeting
+
+
+def test_stop_is_successful_though_a_worker_ends_first(start: Starter) -> None:
+    """As it may be with Ctrl-C, which goes to all of them."""
+    process = start(workers=2)
+    assert answers(process.port)
+    worker = process.worker_pids()[0]
+    os.kill(process.pid, signal.SIGSTOP)
+    os.kill(worker, signal.SIGTERM)
+    eventually(lambda: worker not in process.worker_pids())
+    os.kill(process.pid, signal.SIGINT)
+    os.kill(process.pid, signal.SIGCONT)
+    assert exit_code(process) == 0
 
 
 @pytest.mark.slow
