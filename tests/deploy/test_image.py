@@ -22,6 +22,15 @@ def test_copies_what_is_there_and_what_the_build_reads() -> None:
     assert {"pyproject.toml", "src", project["readme"], *project["license-files"]} <= set(copied)
 
 
+def test_sends_the_builder_what_it_copies_and_no_more() -> None:
+    copied = {name for line in re.findall(r"^COPY (?!--)(.+) \S+$", TEXT, re.MULTILINE) for name in line.split()} - {
+        "./"
+    }
+    lines = (CHECKOUT / ".dockerignore").read_text().splitlines()
+    assert "*" in lines
+    assert {line.removeprefix("!") for line in lines if line.startswith("!")} == copied
+
+
 def test_installs_extras_that_the_package_has() -> None:
     extras = re.findall(r'pip install .*"\.\[([a-z0-9,]+)\]"', TEXT)[0].split(",")
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]

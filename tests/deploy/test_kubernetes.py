@@ -75,3 +75,8 @@ def test_stays_ready_longer_than_a_request_waits_for_the_database() -> None:
 def test_never_routes_metrics_to_the_world() -> None:
     paths = [path["path"] for rule in resource("Ingress")["spec"]["rules"] for path in rule["http"]["paths"]]
     assert paths == ["/v2", "/v1/search"]
+
+
+def test_leaves_the_number_of_replicas_to_the_autoscaler() -> None:
+    assert "replicas" not in resource("Deployment")["spec"]  # each apply would put it back, under load as well
+    assert resource("HorizontalPodAutoscaler")["spec"]["minReplicas"] == 3

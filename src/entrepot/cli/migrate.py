@@ -148,7 +148,7 @@ def _lines(moved: Moved, source: Settings, target: Settings) -> Iterator[str]:
     if moved.damaged:
         yield "what is damaged was so before; push it again to heal it"
     yield ""
-    secret = ", with user and password," if target.postgresql_url else ""
+    secret = ", with the user for *** (the password too, or as PGPASSWORD)," if target.postgresql_url else ""
     yield f"Write this into {source.root / 'entrepot.toml'}{secret} and restart the server:"
     yield ""
     for key, value in _settings(target).items():

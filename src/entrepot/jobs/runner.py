@@ -90,6 +90,9 @@ class JobRunner:
             return await self._run_if_due(job)
         except LeaseLost:
             return False
+        except Unavailable as error:  # database or store is away: no fault of the job, and tried again soon
+            log.warning("background job could not run", job=job.name, reason=str(error))
+            return False
         except Exception:
             log.exception("background job failed", job=job.name)
             return False

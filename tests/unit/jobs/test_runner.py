@@ -5,7 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import structlog
 
+from entrepot.errors import Unavailable
 from entrepot.jobs.runner import Job, JobRunner, Keep, LeaseLost
 from entrepot.metadata import leases
 from entrepot.metadata.sqlite import SqliteMetadata
@@ -185,6 +187,23 @@ async def test_job_that_fails_is_reported_and_tried_again_after_its_interval(
     clock.seconds += INTERVAL
     assert await make().run_if_due(JOB)
     assert runs.seen == [("sweep", "failed"), ("sweep", "done")]
+
+
+async def test_job_that_meets_an_outage_is_told_in_one_line_and_counted(make: Make, runs: Runs) -> None:
+    async def meet_outage(keep: Keep) -> None:
+        raise Unavailable("the bucket cannot be reached")
+
+    with structlog.testing.capture_logs() as said:
+        assert not await make().run_if_due(Job("sweep", INTERVAL, meet_outage))
+    assert said == [
+        {
+            "event": "background job could not run",
+            "job": "sweep",
+            "reason": "the bucket cannot be reached",
+            "log_level": "warning",
+        }
+    ]
+    assert runs.seen == [("sweep", "failed")]
 
 
 async def test_runner_runs_its_jobs_and_gives_up_their_leases_when_it_is_stopped(
