@@ -223,6 +223,8 @@ class PostgresPool:
             self._pulse.terminate()  # it may have been this connection only
             self._pulse = None
         self._pulse = await self._open()
+        # a table that somebody has locked is no silence
+        await self._pulse.execute(f"SET lock_timeout = {int(self._options.silence_seconds * 500)}")
         await self._pulse.execute(_BEAT)
 
     def _give_up_all(self, error: BaseException) -> None:

@@ -196,6 +196,24 @@ async def test_server_without_a_connection_left_is_used_with_those_there_are(
     await metadata.close()
 
 
+async def test_table_that_is_locked_is_no_frozen_server(postgresql: str) -> None:
+    metadata = PostgresMetadata(PostgresOptions(postgresql, silence_seconds=0.4))
+    await metadata.write(make_counter("a"))
+    keeper = await asyncpg.connect(postgresql)
+    async with keeper.transaction():
+        await keeper.execute("LOCK TABLE repositories")
+        working = asyncio.ensure_future(metadata.write(increment("a", pause=2.5)))
+        with pytest.raises(Unavailable, match=r"cannot be read: .* lock timeout"):
+            await metadata.check()
+        assert not metadata.is_out_of_reach
+        await working
+        assert await sessions(postgresql) == 2  # with the one for the pulse: nobody was dropped
+        assert not metadata.is_out_of_reach
+    await keeper.close()
+    await metadata.check()
+    await metadata.close()
+
+
 async def test_lock_that_is_not_got_in_time_makes_the_database_busy(postgresql: str) -> None:
     metadata = PostgresMetadata(PostgresOptions(postgresql, lock_timeout_seconds=0.1))
     holding = asyncio.ensure_future(metadata.write(hold(1)))
