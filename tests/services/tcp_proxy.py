@@ -14,6 +14,7 @@ class TcpProxy(Relay):
     with TcpProxy(server.port) as network:
         network.cut()      # connections are reset, new ones too
         network.stall()    # as if a cable was pulled: nothing is refused, and nothing arrives
+        network.forget()   # as a firewall forgets: nothing arrives by the connections there are
         network.heal()
     """
 
@@ -37,6 +38,10 @@ class TcpProxy(Relay):
         """Hold back whatever is sent, also on new connections."""
         self.call(self._set_flow(flows=False))
 
+    def forget(self) -> None:
+        """Hold back for ever what is sent on the connections there are; new ones are served."""
+        self.call(self._forget())
+
     def heal(self) -> None:
         """Forward again; what was held back while stalled arrives late."""
         self._is_cut = False
@@ -46,10 +51,11 @@ class TcpProxy(Relay):
         if self._is_cut:
             client.reset()
             return
-        await self._flows.wait()
+        flows = self._flows
+        await flows.wait()
         server = await self.connect()
         try:
-            await asyncio.gather(self._forward(client, server), self._forward(server, client))
+            await asyncio.gather(self._forward(client, server, flows), self._forward(server, client, flows))
         finally:
             server.close()
 
@@ -59,14 +65,19 @@ class TcpProxy(Relay):
         else:
             self._flows.clear()
 
-    async def _forward(self, source: Peer, target: Peer) -> None:
+    async def _forget(self) -> None:
+        self._flows.clear()
+        self._flows = asyncio.Event()
+        self._flows.set()
+
+    async def _forward(self, source: Peer, target: Peer, flows: asyncio.Event) -> None:
         try:
             while piece := await source.reader.read(PIECE):
-                await self._flows.wait()
+                await flows.wait()
                 if self.delay_seconds:
                     await asyncio.sleep(self.delay_seconds)
                 await target.send(piece)
-            await self._flows.wait()
+            await flows.wait()
             target.end()
         except OSError:
             with contextlib.suppress(OSError):

@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
@@ -39,10 +39,12 @@ class PostgresConnection:
 
     _numbers = itertools.count(1)
 
-    def __init__(self, connection: Any, name: str, generation: int) -> None:
+    def __init__(self, connection: Any, name: str, generation: int, longest_seconds: float) -> None:
         self._connection = connection
         self.session = Session(connection.get_server_pid(), name)
         self.generation = generation
+        self._longest_seconds = longest_seconds
+        self._asked_at: float | None = None
 
     @classmethod
     async def open(cls, options: PostgresOptions, generation: int = 0) -> PostgresConnection:
@@ -61,11 +63,15 @@ class PostgresConnection:
             except BaseException:
                 connection.terminate()
                 raise
-        return cls(connection, name, generation)
+        return cls(connection, name, generation, options.statement_timeout_seconds)
 
     @property
     def is_closed(self) -> bool:
         return bool(self._connection.is_closed())
+
+    def is_overdue(self, seconds: float) -> bool:
+        """Whether an answer is so much later than the server would ever let a statement run."""
+        return self._asked_at is not None and _now() > self._asked_at + self._longest_seconds + seconds
 
     @property
     def server_version(self) -> tuple[int, int]:
@@ -81,12 +87,18 @@ class PostgresConnection:
 
     async def execute(self, script: str) -> None:
         """Run statements without parameters."""
-        await self._connection.execute(script)
+        await self._answer(self._connection.execute(script))
 
-    async def fetch(self, text: str, *arguments: object) -> Sequence[Row]:
+    async def fetch(self, text: str, *arguments: object) -> list[Row]:
         """Run one statement with ``$1`` parameters."""
-        rows: list[Row] = await self._connection.fetch(text, *arguments)
-        return rows
+        return await self._answer(self._connection.fetch(text, *arguments))
+
+    async def _answer(self, work: Coroutine[Any, Any, T]) -> T:
+        self._asked_at = _now()
+        try:
+            return await work
+        finally:
+            self._asked_at = None
 
     async def stop(self, session: Session) -> None:
         """End another session, if it is there still."""
@@ -102,10 +114,12 @@ class PostgresConnection:
 
     async def read_much(self, operation: Operation[T]) -> T:
         """Run an operation whose statements all see one moment."""
+        usual, self._longest_seconds = self._longest_seconds, _LONG_SECONDS
         try:
             await self.execute(_READ_MUCH)
             return await self._drive(iter(operation))
         finally:
+            self._longest_seconds = usual
             if not self.is_closed:
                 await self.execute("COMMIT")
 
@@ -148,12 +162,10 @@ class PostgresConnection:
             return []
         named, values = statement
         text = text_of(named)
-        rows: list[Row]
         if isinstance(values, Mapping):
-            rows = await self._connection.fetch(text.text if durable else text.without_sync, *text.arguments(values))
-        else:  # sent all at once
-            rows = await self._connection.fetchmany(text.text, [text.arguments(each) for each in values])
-        return rows
+            return await self.fetch(text.text if durable else text.without_sync, *text.arguments(values))
+        # sent all at once
+        return await self._answer(self._connection.fetchmany(text.text, [text.arguments(each) for each in values]))
 
 
 def _leading_locks(steps: Steps[T]) -> tuple[list[Lock], Statement | None, Any]:
@@ -195,3 +207,7 @@ def _settings(options: PostgresOptions) -> str:
         SET tcp_keepalives_count = 3;
         SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
     """
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -4,7 +4,8 @@ One connection that breaks makes all that lie idle suspect: they are dropped, an
 answers. Meanwhile whoever wants a connection waits, until his deadline.
 
 A server that is frozen, or behind a network that lost its way, breaks nothing; it only says nothing. So while somebody
-waits for an answer, the pulse is felt on a connection for that: without one, all are given up.
+waits for an answer, the pulse is felt on a connection for that: without one, all are given up. A single connection that
+somebody on the way has forgotten is given up when the server would have ended its statement long ago.
 """
 
 from __future__ import annotations
@@ -193,6 +194,9 @@ class PostgresPool:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
+            for connection in self._busy:
+                if connection.is_overdue(self._options.silence_seconds):
+                    connection.terminate()  # whoever uses it is told by that, and loses it
             if not self.is_out_of_reach and min(self._busy.values(), default=_now()) < _now() - _LOOK_SECONDS:
                 await self.feel_pulse()
 

@@ -207,6 +207,22 @@ async def test_network_that_breaks_off_fails_no_request_and_does_each_once(
         await metadata.close()
 
 
+async def test_connections_that_are_forgotten_on_the_way_cost_time_and_no_request(
+    server: PostgresqlServer, url: str
+) -> None:
+    """As by a firewall that was restarted: nobody is told, and new connections work."""
+    with TcpProxy(server.port) as network:
+        through = url.replace(str(server.port), str(network.port))
+        options = PostgresOptions(through, pool_size=1, silence_seconds=0.5, statement_timeout_seconds=0.5)
+        metadata = PostgresMetadata(options)
+        await metadata.write(make_counter("forgotten"))
+        network.forget()
+        async with asyncio.timeout(options.wait_seconds):
+            await metadata.write(increment("forgotten"))
+        assert await metadata.read(read_counter("forgotten")) == 1
+        await metadata.close()
+
+
 async def test_commit_whose_answer_is_lost_is_done_once(server: PostgresqlServer, url: str) -> None:
     with TcpProxy(server.port) as network:
         through = url.replace(str(server.port), str(network.port))
