@@ -86,7 +86,9 @@ class S3Settings(Section):
     )
     parts_at_once: Whole = Field(default=3, ge=1, le=64, description="Parts of one upload that are sent at once.")
     memory_bytes: Bytes = Field(
-        default=24 * MIB, ge=16 * MIB, description="Memory of each worker process for parts on their way."
+        default=16 * MIB,
+        ge=0,
+        description="Memory of each worker process for parts on their way; what comes beyond waits in temporary files.",
     )
     connections: Whole = Field(default=64, ge=1, le=10_000, description="Connections of each worker process, at most.")
     connect_timeout_seconds: Seconds = Field(default=5, gt=0, le=300, description="Time to get a connection.")

@@ -39,7 +39,7 @@ class S3Options:
 
     part_bytes: int = 0  # 0: parts grow with the upload, see s3_parts.py
     parts_at_once: int = 3  # of one upload
-    memory_bytes: int = 24 * MIB  # for parts of all uploads; what comes beyond waits in temporary files
+    memory_bytes: int = 16 * MIB  # for parts of all uploads; what comes beyond waits in temporary files
     temporary_folder: str = ""  # where those are; empty: where the system keeps them
 
     connections: int = 64
