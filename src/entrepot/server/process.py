@@ -29,7 +29,7 @@ from entrepot.server.draining import Draining, DrainingServer
 
 _READ_BUFFER_BYTES = 512 * 1024  # what is read from a socket at once, and the most a request's head may have
 _MOST_HEADER_BYTES = 64 * 1024  # of a request by HTTP/2
-_READ_BUFFER_BYTES_FOR_S3 = 384 * 1024  # at 512, 30 pushes at once need 10 MiB more; at 256, a push takes more of the processor
+_READ_BUFFER_BYTES_FOR_S3 = 384 * 1024  # 512 would take 10 MiB more for 30 pushes at once, 256 more of the processor
 _TLS = {"1.2": SSLProtocols.tls12, "1.3": SSLProtocols.tls13}
 _COUNTERS = "entrepot-metrics-"
 _STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
