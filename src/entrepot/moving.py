@@ -7,8 +7,8 @@ import fcntl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from entrepot.backends import Backends, is_shared, open_backends, prepare
-from entrepot.config import Settings, without_password
+from entrepot.backends import Backends, database_name, is_shared, open_backends, prepare, store_name
+from entrepot.config import Settings
 from entrepot.errors import ConfigInvalid, Unavailable
 from entrepot.jobs.move import Move
 from entrepot.jobs.move_report import Listener, Moved, Place
@@ -22,7 +22,7 @@ def move_registry(source: Settings, target: Settings, listener: Listener) -> Mov
         raise ConfigInvalid(f"{database_name(target)} is where names are kept already", place=database_name(target))
     with _alone(source):
         prepare(source)
-        prepare(target)
+        prepare(target, may_adopt=store_name(source) == store_name(target))
         return asyncio.run(_move(source, target, listener))
 
 
@@ -86,17 +86,3 @@ def _require_embedded(settings: Settings) -> None:
         )
     if not settings.database_path.is_file():
         raise ConfigInvalid(f"there is no registry here: {settings.database_path} does not exist")
-
-
-def database_name(settings: Settings) -> str:
-    """The database as it may be shown, always the same for the same one unless it has several addresses."""
-    if settings.postgresql_url is not None:
-        return without_password(settings.postgresql_url.partition("?")[0])
-    return f"sqlite:///{settings.database_path.resolve()}"
-
-
-def store_name(settings: Settings) -> str:
-    """The store likewise."""
-    if settings.bucket is not None:
-        return "s3://" + "/".join(filter(None, settings.bucket))
-    return f"file://{settings.store_path.resolve()}"

@@ -5,6 +5,16 @@ driver nor Amazon's library.
 """
 
 from entrepot.backends.embedded import Durability
+from entrepot.backends.names import database_name, store_name
 from entrepot.backends.opening import Backends, is_shared, open_backends, prepare, with_cache
 
-__all__ = ["Backends", "Durability", "is_shared", "open_backends", "prepare", "with_cache"]
+__all__ = [
+    "Backends",
+    "Durability",
+    "database_name",
+    "is_shared",
+    "open_backends",
+    "prepare",
+    "store_name",
+    "with_cache",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from typing import Protocol, cast
 
 from entrepot.backends import embedded
 from entrepot.backends.embedded import Durability
+from entrepot.backends.names import database_name, store_name
+from entrepot.backends.pairing import KeptStore, require_pair
 from entrepot.config import Settings
 from entrepot.errors import ConfigInvalid
 from entrepot.metadata.base import Metadata
@@ -24,7 +27,7 @@ class _Database(Protocol):
     def open_metadata(self, settings: Settings) -> Metadata: ...
 
 
-class _Closing(BlobStore, Protocol):
+class _Closing(KeptStore, Protocol):
     async def close(self) -> None: ...
 
 
@@ -41,7 +44,7 @@ class Backends:
     """Where names are kept, and where bytes are; opened in one process, closed by the loop that used them."""
 
     metadata: Metadata
-    store: BlobStore
+    store: KeptStore
     closers: tuple[Callable[[], Awaitable[None]], ...]
 
     async def close(self) -> None:
@@ -55,10 +58,11 @@ def is_shared(settings: Settings) -> bool:
     return settings.postgresql_url is not None
 
 
-def prepare(settings: Settings) -> None:
-    """Make what is not there yet, and bring the database to this version.
+def prepare(settings: Settings, *, may_adopt: bool = False) -> None:
+    """Make what is not there yet, bring the database to this version, and see that it and the store are a pair.
 
-    Not to be called from a running event loop. Raises ConfigInvalid, Unavailable, Corrupt.
+    ``may_adopt``: a new database may take a store over. Not to be called from a running event loop. Raises
+    ConfigInvalid, Unavailable, Corrupt.
     """
     if settings.bucket is None:
         embedded.prepare_store(settings)
@@ -68,6 +72,17 @@ def prepare(settings: Settings) -> None:
         embedded.prepare_database(settings)
     else:
         _database().prepare_database(settings)
+    if settings.postgresql_url is not None or settings.bucket is not None:  # else they are in one folder
+        asyncio.run(_pair(settings, may_adopt=may_adopt))
+
+
+async def _pair(settings: Settings, *, may_adopt: bool) -> None:
+    opened = open_backends(settings)
+    try:
+        names = database_name(settings), store_name(settings)
+        await require_pair(opened.metadata, opened.store, names=names, may_adopt=may_adopt)
+    finally:
+        await opened.close()
 
 
 def open_backends(settings: Settings, durability: Durability | None = None) -> Backends:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from entrepot import moving
+from entrepot.backends import database_name, store_name
 from entrepot.cli.human import human_duration, human_size
 from entrepot.cli.options import where_options
 from entrepot.cli.output import print_json
@@ -164,7 +165,7 @@ def _sum(moved: Moved, target: Settings) -> str:
     rows = moved.rows
     blobs = f"{rows['blobs']} blobs ({human_size(moved.blob_bytes)})"
     counts = f"{rows['repositories']} repositories, {rows['manifests']} manifests, {rows['tags']} tags and {blobs}"
-    return f"moved {counts} to {moving.database_name(target)} and {moving.store_name(target)}"
+    return f"moved {counts} to {database_name(target)} and {store_name(target)}"
 
 
 def _settings(target: Settings) -> dict[str, str]:

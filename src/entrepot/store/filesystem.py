@@ -48,6 +48,14 @@ class FilesystemBlobStore:
         self._guard = FolderGuard(root)
         self._partials = FilesystemPartials(self._folder, self._threads, save_partials or Often())
 
+    async def find_id(self) -> str | None:
+        """The id that ``keep_id`` gave it."""
+        return await self._threads.run(self._folder.read_id)
+
+    async def keep_id(self, store_id: str) -> None:
+        """Give it an id, instead of what it has."""
+        await self._threads.run(self._folder.write_id, store_id)
+
     async def begin_upload(self, *, algorithm: str = CANONICAL) -> FilesystemUpload:
         hashes = {name: hashing.begin(name) for name in {CANONICAL, algorithm}}
         return FilesystemUpload(self._folder, self._threads, str(uuid.uuid4()), hashes)

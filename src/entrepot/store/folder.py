@@ -5,6 +5,7 @@
     <root>/partials/<algorithm>/<hex>                  what is there of a blob that is fetched; see partial_files.py
     <root>/quarantine/<hex>-<n>                        what ``admin check --repair`` took out
     <root>/guard, guard.turn                           empty, for locks; see guard.py
+    <root>/store-id                                    the id it shares with a database that is elsewhere
 
 A commit syncs the file, renames it into place, and syncs the folder. An upload's one writer holds a lock on
 its file (flock), which the kernel lets go when the process dies.
@@ -26,6 +27,7 @@ from entrepot.store.base import StoredBlob, UploadState
 from entrepot.store.disk import Disk
 
 READ_PIECE = 1024 * 1024
+ID_FILE = "store-id"
 
 
 class BlobFolder:
@@ -39,6 +41,16 @@ class BlobFolder:
         self.disk = disk
         self._root = root
         self._made: set[Path] = set()
+
+    def read_id(self) -> str | None:
+        """What ``write_id`` has written."""
+        try:
+            return (self._root / ID_FILE).read_text("utf-8").strip() or None
+        except FileNotFoundError:
+            return None
+
+    def write_id(self, store_id: str) -> None:
+        (self._root / ID_FILE).write_text(f"{store_id}\n", "utf-8")
 
     def make(self, folder: Path) -> None:
         """Create a folder of the store if it is not there; it is durable then, whoever has created it."""

@@ -39,6 +39,14 @@ class S3BlobStore:
         """
         await s3_prepare.prepare(self._bucket)
 
+    async def find_id(self) -> str | None:
+        """The id that ``keep_id`` gave it."""
+        return await self._bucket.read_text(self._bucket.keys.store_id)
+
+    async def keep_id(self, store_id: str) -> None:
+        """Give it an id, instead of what it has."""
+        await self._bucket.put_text(self._bucket.keys.store_id, store_id)
+
     async def close(self) -> None:
         await self._bucket.client.close()
 

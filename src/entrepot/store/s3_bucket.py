@@ -18,6 +18,7 @@ from entrepot.store.s3_reading import ObjectReader
 from entrepot.store.threads import DiskThreads
 
 _HASH_AT_ONCE = 1024 * 1024
+_MOST_TEXT = 1000
 
 
 class S3Bucket:
@@ -53,6 +54,18 @@ class S3Bucket:
     async def put_empty(self, key: str) -> None:
         """An object without bytes, whose name says all."""
         await self.client.call("put_object", doing="write", Key=key, Body=b"", **self.writing)
+
+    async def put_text(self, key: str, text: str) -> None:
+        """A small object."""
+        await self.client.call("put_object", doing="write", Key=key, Body=text.encode(), **self.writing)
+
+    async def read_text(self, key: str) -> str | None:
+        """All of a small object; None when there is none."""
+        size = await self.size_of(key)
+        if size is None:
+            return None
+        async with self.open(key, start=0, end=min(size, _MOST_TEXT), size=size) as pieces:
+            return b"".join([piece async for piece in pieces]).decode("utf-8", "replace")
 
     async def head(self, key: str) -> Answer | None:
         """What the server knows of an object; None when there is none."""

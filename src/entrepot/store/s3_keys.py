@@ -5,6 +5,7 @@
     data/<first two digits>/<name>                           a multipart upload: its id, and a number of its session
     tails/<first two digits>/<upload id>/<uuid>              a remainder between two requests, too small for a part
     quarantine/<hex>/<what it was called>                    what ``admin check --repair`` took out
+    store-id                                                 the id that the store shares with its database
 
 A *location* is what comes after ``blobs/``. Each is used once, and never again after its bytes are deleted. A
 listing of ``blobs/`` tells the digest, size and location of all there is.
@@ -58,6 +59,10 @@ class S3Keys:
     @property
     def quarantined(self) -> str:
         return f"{self.prefix}quarantine/"
+
+    @property
+    def store_id(self) -> str:
+        return f"{self.prefix}store-id"
 
     @property
     def blobs(self) -> str:
