@@ -27,6 +27,7 @@ from entrepot.server.connections import Connections
 from entrepot.server.health import Health
 from entrepot.server.logs import AccessLog
 from entrepot.server.metrics import Metrics
+from entrepot.server.outages import tell_outages
 from entrepot.store.base import BlobStore
 
 COUNT_INTERVAL_SECONDS = 300
@@ -91,7 +92,8 @@ def check_store(settings: Settings, *, repair: bool) -> Report:
 async def _life(jobs: JobRunner, opened: Backends, connections: Connections) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
     loop.call_later(_STARTING_SECONDS, process.let_signals_in)
-    running = [loop.create_task(jobs.run_for_ever()), loop.create_task(connections.run())]
+    work = [jobs.run_for_ever(), connections.run(), tell_outages(opened.metadata)]
+    running = [loop.create_task(each) for each in work]
     try:
         yield
     finally:

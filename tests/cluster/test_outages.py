@@ -115,6 +115,8 @@ def test_request_waits_for_a_database_that_is_away_for_short(cluster: Cluster, n
     network.heal()
     reader.join()
     assert [reply.body for reply in replies] == [image_of(b"waited for")]
+    eventually(lambda: "the database is back" in cluster.replicas[0].log_text())
+    assert "the database is out of reach; requests wait for it" in cluster.replicas[0].log_text()
 
 
 def test_balancer_goes_on_with_what_replicas_remember_when_none_is_ready(cluster: Cluster, name: str) -> None:
