@@ -135,7 +135,7 @@ def test_server_of_a_moved_registry_refuses_pushes_and_serves_pulls(moving: Movi
     assert moving.move()[0] == 0
     answer = moving.client.request("POST", "/v2/team/app/blobs/uploads/")
     assert (answer.refusal, answer.headers["retry-after"]) == ((503, "UNAVAILABLE"), "15")
-    assert "was moved to postgresql://***@127.0.0.1" in str(answer.body)
+    assert "this registry was moved; its server has to be restarted" in str(answer.body)
     assert b"not-secret" not in answer.body
     moving.require_all(moving.client)
     assert run(["admin", "migrate", "--undo", "--root", str(moving.server.root)]) == 0

@@ -79,7 +79,7 @@ class Move:
 
     async def _hold_writers(self) -> None:
         self.listener(Progress(Step.HOLDING, 0, 0))
-        hold = moves.hold_writers(self._holder, self.target.name, now=self._seconds(), seconds=_HOLD_SECONDS)
+        hold = moves.hold_writers(self._holder, now=self._seconds(), seconds=_HOLD_SECONDS)
         await self.source.metadata.write(hold)
 
     async def _finish(self, moved: Moved, blobs: BlobMove, rows: RowMove) -> None:

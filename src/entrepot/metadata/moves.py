@@ -45,6 +45,10 @@ SELECT_OTHER_USERS = """
     ORDER BY 1
 """
 
+# Clients get to read these, so they do not say where to.
+_MOVING = "this registry is being moved; what is here can be read, and writes are taken again soon"
+_MOVED_AWAY = "this registry was moved; its server has to be restarted with the settings for the new place"
+
 _GUARDED = {
     **{table.name: ("INSERT", "UPDATE", "DELETE") for table in TABLES if table.is_held},
     "blobs": ("INSERT", "UPDATE", "DELETE"),
@@ -118,16 +122,11 @@ def moved_to() -> Steps[Destination | None]:
 
 
 @operation
-def hold_writers(holder: str, target: str, *, now: int, seconds: int) -> Steps[None]:
-    """Let every write but to leases fail with Unavailable, for that long; SQLite only.
-
-    ``target`` is where things go, as it may be shown to everybody.
-    """
+def hold_writers(holder: str, *, now: int, seconds: int) -> Steps[None]:
+    """Let every write but to leases fail with Unavailable, for that long; SQLite only."""
     yield from _drop_triggers()
-    moving = f"this registry is being moved to {target}; what is here can be read, and writes are taken again soon"
-    moved = f"this registry was moved to {target}; its server has to be restarted with the settings for that"
     for name, table, event in _TRIGGERS:
-        yield _trigger(name, table, event, moving=moving, moved=moved), {}
+        yield _trigger(name, table, event), {}
     yield PUT_MARK, {"name": _HELD, "holder": holder, "expires_at": now + seconds}
 
 
@@ -176,19 +175,15 @@ def _drop_triggers() -> Steps[None]:
         yield f"DROP TRIGGER IF EXISTS {name}", {}
 
 
-def _trigger(name: str, table: str, event: str, *, moving: str, moved: str) -> str:
+def _trigger(name: str, table: str, event: str) -> str:
     return f"""
         CREATE TRIGGER {name} BEFORE {event} ON {table} BEGIN
-            SELECT RAISE(ABORT, '{_quoted(moved)}') WHERE EXISTS (SELECT 1 FROM leases WHERE name = '{_MOVED}');
-            SELECT RAISE(ABORT, '{_quoted(moving)}') WHERE EXISTS (
+            SELECT RAISE(ABORT, '{_MOVED_AWAY}') WHERE EXISTS (SELECT 1 FROM leases WHERE name = '{_MOVED}');
+            SELECT RAISE(ABORT, '{_MOVING}') WHERE EXISTS (
                 SELECT 1 FROM leases WHERE name = '{_HELD}' AND expires_at > CAST(strftime('%s', 'now') AS INTEGER)
             );
         END
-    """  # noqa: S608 (all of it ours, but for the texts)
-
-
-def _quoted(text: str) -> str:
-    return text.replace("'", "''").replace("\0", "")
+    """  # noqa: S608 (all of it ours)
 
 
 def _parse(kind: type[_Mark], text: str) -> _Mark:
