@@ -20,7 +20,7 @@ async def prepare(bucket: S3Bucket) -> None:
     Raises Unavailable: the server cannot be reached, the bucket is not there and may not be made, or rights are
     missing; the message says which, and the policy that gives them.
     """
-    if await bucket.client.ask("head_bucket", _is_absent_or_hidden, doing="find the bucket") is None:
+    if not await _is_there(bucket):
         await _create(bucket)
     missing = await _missing_rights(bucket)
     if missing:
@@ -44,13 +44,19 @@ def policy(bucket: S3Bucket) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": statements}, indent=2)
 
 
+async def _is_there(bucket: S3Bucket) -> bool:
+    doing = f"find the bucket {bucket.options.bucket}"
+    return await bucket.client.ask("head_bucket", _is_absent_or_hidden, doing=doing) is not None
+
+
 async def _create(bucket: S3Bucket) -> None:
     parameters: dict[str, Any] = {}
     region = bucket.client.region
     if region != "us-east-1" and ".amazonaws.com" in bucket.client.endpoint:  # others have their own names, or none
         parameters["CreateBucketConfiguration"] = {"LocationConstraint": region}
-    made = await bucket.client.ask("create_bucket", _is_refused_or_there, doing="create the bucket", **parameters)
-    if made is None and await bucket.client.ask("head_bucket", _is_absent_or_hidden, doing="find the bucket") is None:
+    doing = f"find or create the bucket {bucket.options.bucket}"
+    made = await bucket.client.ask("create_bucket", _is_refused_or_there, doing=doing, **parameters)
+    if made is None and not await _is_there(bucket):
         raise Unavailable(
             f"the bucket {bucket.options.bucket} is not there, or not for these credentials, and they may not create "
             f"it at the S3 server {bucket.client.endpoint}. Create it, and give them these rights:\n{policy(bucket)}",
