@@ -82,6 +82,13 @@ def make_older(settings: Settings, place: S3Place) -> None:
     lose_id(place)
 
 
+def restore_older_dump(settings: Settings, place: S3Place) -> None:
+    """Of a database that knew of no ids."""
+    text = client(place).get_object(Bucket=place.bucket, Key=f"{place.prefix}/store-id")["Body"].read()
+    make_older(settings, place)
+    client(place).put_object(Bucket=place.bucket, Key=f"{place.prefix}/store-id", Body=text)
+
+
 def lose_id(place: S3Place) -> None:
     client(place).delete_object(Bucket=place.bucket, Key=f"{place.prefix}/store-id")
 
@@ -137,8 +144,12 @@ def test_database_that_is_moved_to_adopts_the_store(settings: Replica, new_datab
     prepare(second)
 
 
-@pytest.mark.parametrize("age", [make_older, lambda _, place: lose_id(place)], ids=["older_version", "id_lost"])
-def test_store_without_id_is_known_by_its_content(
+@pytest.mark.parametrize(
+    "age",
+    [make_older, restore_older_dump, lambda _, place: lose_id(place)],
+    ids=["older_version", "older_dump", "id_lost"],
+)
+def test_store_is_known_by_its_content_where_an_id_is_missing(
     settings: Replica, new_database: NewDatabase, s3: S3Place, age: Callable[[Settings, S3Place], None]
 ) -> None:
     replica = settings(new_database(), s3.url)

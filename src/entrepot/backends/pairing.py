@@ -34,16 +34,24 @@ async def require_pair(metadata: Metadata, store: KeptStore, *, names: tuple[str
     known = await metadata.read(pairing.find_store_id())
     found = await store.find_id()  # has it before the database does, so that replicas may start at once
     if known is None:
-        agreed = await metadata.write(pairing.agree_on_store_id((may_adopt and found) or str(uuid.uuid4())))
-        if found is None and await _has(metadata, store) is not False:
-            await store.keep_id(agreed)
-        elif found != agreed:
+        if not (may_adopt and found) and not await _is_ours(metadata, store, found):
             raise _not_a_pair(*names)
-        await metadata.write(pairing.keep_store_id(agreed))
+        if found is None:
+            found = await metadata.write(pairing.agree_on_store_id(str(uuid.uuid4())))
+            await store.keep_id(found)
+        await metadata.write(pairing.keep_store_id(found))
     elif found is None and await _has(metadata, store):  # the id was lost, or never copied
         await store.keep_id(known)
     elif found != known:
         raise _not_a_pair(*names)
+
+
+async def _is_ours(metadata: Metadata, store: BlobStore, store_id: str | None) -> bool:
+    """Of a database that knows of no id: whether the store may be, or become, the one it belongs to."""
+    has_content = await _has(metadata, store)
+    if has_content is None:
+        return store_id in (None, await metadata.read(pairing.find_proposed_id()))
+    return has_content  # a version without ids has put it there
 
 
 async def _has(metadata: Metadata, store: BlobStore) -> bool | None:

@@ -91,13 +91,13 @@ def database_id(proposal: str) -> Steps[str]:
 @operation
 def find_database_id() -> Steps[str | None]:
     """The same, when it was asked for before."""
-    return (yield from _mark(_ID))
+    return (yield from find_mark(_ID))
 
 
 @operation
 def origin() -> Steps[Origin | None]:
     """Where everything in the database comes from, if it was moved there. Raises Corrupt."""
-    text = yield from _mark(_ORIGIN)
+    text = yield from find_mark(_ORIGIN)
     return None if text is None else _parse(Origin, text)
 
 
@@ -117,7 +117,7 @@ def other_users() -> Steps[list[str]]:
 @operation
 def moved_to() -> Steps[Destination | None]:
     """Where everything has gone, if it was moved away. Raises Corrupt."""
-    text = yield from _mark(_MOVED)
+    text = yield from find_mark(_MOVED)
     return None if text is None else _parse(Destination, text)
 
 
@@ -144,7 +144,7 @@ def go_on_holding(holder: str, *, now: int, seconds: int) -> Steps[None]:
 def let_writers_in(holder: str) -> Steps[None]:
     """End ``hold_writers`` before its time, unless the move is done or another has begun."""
     rows = yield DELETE_OWN_MARK, {"name": _HELD, "holder": holder}
-    if rows and (yield from _mark(_MOVED)) is None:
+    if rows and (yield from find_mark(_MOVED)) is None:
         yield from _drop_triggers()
 
 
@@ -165,7 +165,8 @@ def undo() -> Steps[Destination | None]:
     return to
 
 
-def _mark(name: str) -> Steps[str | None]:
+def find_mark(name: str) -> Steps[str | None]:
+    """What a mark says; None when there is none."""
     rows = yield SELECT_MARK, {"name": name}
     return rows[0][0] if rows else None
 

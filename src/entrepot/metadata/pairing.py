@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from entrepot.metadata.base import Steps, operation
-from entrepot.metadata.moves import INSERT_MARK, SELECT_MARK
+from entrepot.metadata.moves import INSERT_MARK, SELECT_MARK, find_mark
 
 _PROPOSED = "store:proposed"  # before the store has it
 _ID = "store:id"
@@ -12,8 +12,13 @@ _ID = "store:id"
 @operation
 def find_store_id() -> Steps[str | None]:
     """The id of the store that the database belongs to; None before there is one."""
-    rows = yield SELECT_MARK, {"name": _ID}
-    return rows[0][0] if rows else None
+    return (yield from find_mark(_ID))
+
+
+@operation
+def find_proposed_id() -> Steps[str | None]:
+    """The id that the first replica is giving to the store right now."""
+    return (yield from find_mark(_PROPOSED))
 
 
 @operation
