@@ -11,11 +11,15 @@ from typing import Any
 
 import pytest
 
+from entrepot.digest import Digest
 from entrepot.errors import ArchiveInvalid, Corrupt, ManifestInvalid, ManifestUnknown, NameInvalid, PreconditionFailed
 from entrepot.manifest import TagCondition
 from entrepot.reference import RepositoryName, Tag
 from entrepot.repositories.layout import LayoutRegistry, LayoutRepository
 from entrepot.repositories.layout_folder import LayoutFolder
+from entrepot.store.disk import Disk
+from entrepot.store.layout_partials import LayoutBlobFolder
+from entrepot.store.partial_files import Claim, PartialFiles
 from entrepot.store.threads import DiskThreads
 from entrepot.testing.images import build_artifact, build_image, build_index, write_layout
 from entrepot.testing.repository_suite import push, require_whole
@@ -198,6 +202,22 @@ def test_begin_and_cancel_uploads_at_once_finds_the_folder_or_makes_it(folder: P
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(begin_and_cancel, range(1000)))
     assert not LayoutFolder(folder).uploads.exists()
+
+
+def test_take_and_drop_partials_at_once_finds_the_folders_or_makes_them(folder: Path) -> None:
+    """They go with the last partial, while another one is begun."""
+
+    def take_and_drop(number: int) -> None:
+        files = LayoutBlobFolder(folder, folder / ".uploads", Disk())
+        partial = PartialFiles.take(files, Digest.of(str(number).encode()))
+        assert partial is not None
+        partial.keep(Claim(1))
+        partial.release()
+        files.tidy()
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(take_and_drop, range(1000)))
+    assert not (folder / ".uploads").exists()
 
 
 @pytest.mark.parametrize("name", ["app/blobs", "app/index.json", "oci-layout"])

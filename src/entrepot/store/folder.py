@@ -60,7 +60,8 @@ class BlobFolder:
             make_root(folder, self.disk)
         else:
             self.make(folder.parent)
-            folder.mkdir(exist_ok=True)
+            with suppress(FileExistsError):  # not exist_ok: that raises when others remove it before it looks
+                folder.mkdir()
             siblings = _folders_in(folder.parent)  # what is there before the sync is durable after it
             self.disk.sync_folder(folder.parent)
             self._made.update(siblings)
