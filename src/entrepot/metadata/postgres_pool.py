@@ -129,14 +129,12 @@ class PostgresPool:
 
     async def _survive(self, error: Exception, deadline: float) -> None:
         """After a failed attempt to connect: return when another is worth while."""
-        if _now() >= deadline:
+        if is_lost(error) and not is_crowded(error) and not self.is_out_of_reach:
+            self._break(error)
+        if _now() >= deadline or not (is_lost(error) or is_crowded(error)):
             raise translated(error) from error
         if is_crowded(error):  # others work, so one of theirs may become free
             await asyncio.sleep(random.uniform(0.05, 0.15))  # noqa: S311
-        elif not is_lost(error):
-            raise translated(error) from error
-        elif not self.is_out_of_reach:
-            self._break(error)
 
     async def _until_reachable(self, deadline: float) -> None:
         if not self._is_reachable.is_set():

@@ -136,7 +136,7 @@ async def test_upgrade_lets_others_through_while_a_table_is_in_use(
         upgrading = asyncio.ensure_future(upgrade(options))
         while not (await rows(empty_postgresql, SESSIONS))[0][0][0]:
             await asyncio.sleep(0.01)
-        async with asyncio.timeout(5):  # the one who waits for the table is not in their way for long
+        async with asyncio.timeout(60):  # the one who waits for the table is not in their way for long
             await rows(empty_postgresql, "SELECT 1 FROM blobs")
     await user.close()
     await upgrading
@@ -234,7 +234,7 @@ async def test_server_that_comes_a_little_later_is_waited_for(
     with TcpProxy(postgresql_server.port) as network:
         network.cut()
         through = empty_postgresql.replace(str(postgresql_server.port), str(network.port))
-        upgrading = asyncio.ensure_future(upgrade(PostgresOptions(through)))
+        upgrading = asyncio.ensure_future(upgrade(PostgresOptions(through, wait_seconds=60)))
         await asyncio.sleep(0.1)
         network.heal()
         await upgrading
@@ -285,7 +285,7 @@ async def test_server_that_takes_writes_a_little_later_is_waited_for(
 ) -> None:
     name = empty_postgresql.rpartition("/")[2]
     postgresql_server.sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-    upgrading = asyncio.ensure_future(upgrade(PostgresOptions(empty_postgresql)))
+    upgrading = asyncio.ensure_future(upgrade(PostgresOptions(empty_postgresql, wait_seconds=100)))
     while not postgresql_server.sql(f"SELECT 1 FROM pg_stat_database WHERE datname = '{name}' AND sessions > 1"):
         await asyncio.sleep(0.01)
     postgresql_server.sql(f"ALTER DATABASE {name} RESET default_transaction_read_only")
