@@ -16,12 +16,18 @@ from .raw import ask
 from .stored import look
 
 _NAMES = (f"hostile/test-{number}" for number in itertools.count())
+PATIENT = {
+    "ENTREPOT_SERVER__HEADER_TIMEOUT_SECONDS": "600",
+    "ENTREPOT_SERVER__IDLE_TIMEOUT_SECONDS": "600",
+}
 _SIGNS_OF_A_FAULT = ("Traceback", "unexpected error", "panicked", "request failed", "[ERROR]")
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryProcess]:
-    with RegistryProcess(tmp_path_factory.mktemp("hostile") / "registry", workers=2) as process:
+    """So patient that no time limit of its own ends a connection while a test waits for that."""
+    root = tmp_path_factory.mktemp("hostile") / "registry"
+    with RegistryProcess(root, workers=2, environment=PATIENT) as process:
         yield process
         assert_sound(process)
 

@@ -54,9 +54,13 @@ def chunked(*chunks: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
 
 
 class Wire:
-    """One connection to a server on the loopback address."""
+    """One connection to a server on the loopback address.
 
-    def __init__(self, port: int, *, timeout: float = 10.0) -> None:
+    ``timeout`` is in seconds, and for a machine that is very busy: whoever tests that the server ends a connection,
+    gives it longer limits than this, so that it is not they that end it.
+    """
+
+    def __init__(self, port: int, *, timeout: float = 100.0) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout)
         self._unread = b""
 

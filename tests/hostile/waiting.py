@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 _POLL_SECONDS = 0.02
 
 
-def eventually(condition: Callable[[], object], *, seconds: float = 10.0) -> None:
+def eventually(condition: Callable[[], object], *, seconds: float = 100.0) -> None:
     """Return as soon as ``condition`` holds; fail when it does not within ``seconds``."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -32,7 +32,7 @@ class Certificates:
 
     def connect(self, port: int, context: ssl.SSLContext | None = None) -> ssl.SSLSocket:
         """Raises ssl.SSLError when one side refuses the other."""
-        connection = socket.create_connection(("127.0.0.1", port), timeout=10)
+        connection = socket.create_connection(("127.0.0.1", port), timeout=100)
         try:
             return (context or self.client()).wrap_socket(connection, server_hostname="localhost")
         except BaseException:

@@ -13,6 +13,7 @@ import pytest
 from entrepot.backends import prepare
 from entrepot.config import load
 from entrepot.testing.server import RegistryProcess
+from tests.hostile.conftest import PATIENT
 
 
 class Starter:
@@ -27,7 +28,7 @@ class Starter:
         """``settings`` are written with two underscores: ``limits__page_size=2``."""
         environment = {f"ENTREPOT_{key.upper()}": str(value) for key, value in settings.items()}
         process = RegistryProcess(
-            root or self._new_root(), workers=workers, flags=flags, environment={**QUICK_STOP, **environment}
+            root or self._new_root(), workers=workers, flags=flags, environment={**PATIENT, **QUICK_STOP, **environment}
         )
         return self._stack.enter_context(process)
 
@@ -38,7 +39,9 @@ class Starter:
         return root
 
 
+# Where something has to be finished while the server stops, a test sets more.
 QUICK_STOP = {"ENTREPOT_SERVER__GRACEFUL_STOP_SECONDS": "5"}
+LONG = 600.0  # seconds that no test waits for
 
 
 @pytest.fixture(scope="session")

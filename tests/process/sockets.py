@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 from entrepot.testing.server import RegistryProcess
@@ -30,9 +31,8 @@ def _inode(local_port: int, remote_port: int) -> str | None:
 
 def _open_files(pid: int) -> set[str]:
     names = set()
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            names.add(str(link.readlink()))
-        except FileNotFoundError:  # closed meanwhile
-            continue
+    with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # closed meanwhile
+                names.add(str(link.readlink()))
     return names

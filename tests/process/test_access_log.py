@@ -55,7 +55,8 @@ def filled(process: RegistryProcess) -> RegistryProcess:
 
 
 def lines_of(process: RegistryProcess, mark: str) -> list[str]:
-    return [line for line in process.log_text().split("\n") if mark in line]
+    *whole, _ = process.log_text().split("\n")  # the last one may still be written
+    return [line for line in whole if mark in line]
 
 
 def the_line(process: RegistryProcess, mark: str) -> str:
@@ -71,18 +72,18 @@ def test_text_has_one_line_with_everything(text: RegistryProcess) -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", time)
     pattern = (
         rf"\[info *\] request client=127\.0\.0\.1 method=GET path={re.escape(BLOB)} status=200 "
-        r"bytes_in=0 bytes_out=1234 seconds=(\d+\.\d+|\d+e-\d+) agent=test-of-text/1\.0"
+        r"bytes_in=0 bytes_out=1234 seconds=(\d+\.\d+|[\d.]+e-\d+) agent=test-of-text/1\.0"
     )
     match = re.fullmatch(pattern, rest)
     assert match is not None, rest
-    assert 0 < float(match[1]) < 30
+    assert 0 < float(match[1]) < 300
 
 
 def test_json_has_one_object_with_everything(as_json: RegistryProcess) -> None:
     target = f"/v2/log/blobs/uploads/?digest={Digest.of(b'sent')}"
     assert ask(as_json.port, "POST", target, {"User-Agent": "test-of-json/1.0"}, b"sent").status == 201
     found: dict[str, Any] = json.loads(the_line(as_json, "test-of-json/1.0"))
-    assert 0 < found.pop("seconds") < 30
+    assert 0 < found.pop("seconds") < 300
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", found.pop("timestamp"))
     assert found == {
         "event": "request",

@@ -12,14 +12,13 @@ import pytest
 
 from entrepot.digest import Digest
 from entrepot.testing.server import RegistryProcess
-from tests.hostile.raw import Reply, Wire, ask, request
+from tests.hostile.raw import Reply, Wire, answers, ask, request
 from tests.hostile.waiting import eventually
 
-from .conftest import Starter
+from .conftest import LONG, Starter
 from .pushing import begin_upload
-from .test_stop import exit_code, listens
+from .test_stop import exit_code, file_of, is_locked, listens
 
-LONG = 60.0  # seconds that no test waits for
 SHORT = 1.0
 
 
@@ -40,13 +39,13 @@ def test_first_signal_makes_every_worker_unready_while_it_serves_on(start: Start
         assert json.loads(ready(process).body) == {"status": "stopping"}
         assert ask(process.port, "GET", "/healthz").status == 200
         assert ask(process.port, "GET", "/v2/").status == 200
-    assert "serves on for 60 s while /readyz says 503" in process.log_text()
+    eventually(lambda: f"serves on for {LONG:g} s while /readyz says 503" in process.log_text())
 
 
 def test_port_is_closed_when_the_time_is_over(start: Starter) -> None:
     process = start(workers=2, server__drain_seconds=SHORT)
     began = time.monotonic()
-    drain(process)
+    os.kill(process.pid, signal.SIGTERM)
     eventually(lambda: not listens(process.port))
     assert time.monotonic() - began >= SHORT
     assert exit_code(process) == 0
@@ -69,11 +68,12 @@ def test_interrupt_stops_without_draining(start: Starter) -> None:
 
 
 def test_upload_that_runs_meanwhile_is_finished(start: Starter) -> None:
-    process = start(workers=2, server__drain_seconds=SHORT)
+    process = start(workers=2, server__drain_seconds=SHORT, server__graceful_stop_seconds=LONG)
     location, digest = begin_upload(process.port, "drain/upload"), Digest.of(b"abcdef")
     with Wire(process.port) as wire:
         wire.send(request("PUT", f"{location}?digest={digest}", {"Content-Length": "6"}, b"abc"))
-        drain(process)
+        eventually(lambda: is_locked(file_of(process, location)))  # a worker has it
+        os.kill(process.pid, signal.SIGTERM)
         eventually(lambda: not listens(process.port))
         wire.send(b"def")
         assert wire.reply().status == 201
@@ -110,7 +110,7 @@ def test_kept_connection_ends_with_its_next_answer(start: Starter, version: str)
 def test_connection_by_http_2_serves_on(start: Starter) -> None:
     """It knows no such header (RFC 9113, 8.2.2), and is asked to end when the port is closed."""
     process = start(server__drain_seconds=LONG)
-    with httpx.Client(base_url=process.url, http1=False, http2=True) as client:
+    with httpx.Client(base_url=process.url, http1=False, http2=True, timeout=100) as client:
         assert client.get("/readyz").status_code == 200
         drain(process)
         for _ in range(3):
@@ -123,6 +123,6 @@ def test_worker_that_is_replaced_meanwhile_knows_of_it(start: Starter) -> None:
     drain(process)
     victim = process.worker_pids()[0]
     os.kill(victim, signal.SIGKILL)
-    eventually(lambda: set(process.worker_pids()) - {victim} and listens(process.port))
+    eventually(lambda: set(process.worker_pids()) - {victim} and answers(process.port))
     assert ready(process).status == 503
     assert ask(process.port, "GET", "/v2/").status == 200

@@ -43,9 +43,9 @@ async def client(
     request: pytest.FixtureRequest, plain: RegistryProcess, secure: RegistryProcess, certificates: Certificates
 ) -> AsyncIterator[httpx.AsyncClient]:
     if request.param == "h2c":
-        opened = httpx.AsyncClient(base_url=plain.url, http1=False, http2=True, timeout=60)
+        opened = httpx.AsyncClient(base_url=plain.url, http1=False, http2=True, timeout=100)
     else:
-        opened = httpx.AsyncClient(base_url=secure.url, verify=certificates.client(), http2=True, timeout=60)
+        opened = httpx.AsyncClient(base_url=secure.url, verify=certificates.client(), http2=True, timeout=100)
     async with opened as client:
         yield client
 
@@ -126,7 +126,7 @@ def test_thousands_of_streams_that_are_reset_at_once_do_no_harm(plain: RegistryP
             for _ in range(5000):
                 speaker.connection.reset_stream(speaker.ask("GET", "/v2/_catalog"))
                 speaker.flush()
-        except ConnectionError:
+        except OSError:
             pass  # it has had enough
     assert ask(plain.port, "GET", "/v2/").status == 200
 

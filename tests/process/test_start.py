@@ -28,7 +28,7 @@ def serve(root: Path, *flags: str, listen: str = "") -> subprocess.CompletedProc
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ENTREPOT_")}
     listen = listen or f"127.0.0.1:{free_port()}"
     command = [sys.executable, "-m", "entrepot", "serve", "--root", str(root), "--listen", listen, *flags]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, timeout=100, env=environment)
 
 
 def assert_refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
@@ -69,7 +69,7 @@ def test_listening_beyond_this_computer_is_allowed_by_flags(flag: str) -> None:
         [sys.executable, "-m", "entrepot", "config", "check"],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=100,
         env={**os.environ, "ENTREPOT_SERVER__LISTEN": "0.0.0.0:5000", f"ENTREPOT_SERVER__{variable(flag)}": "true"},
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -109,10 +109,10 @@ def has_ipv6() -> bool:
 
 
 def ask_when_it_listens(host: str, port: int) -> bytes:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 100
     while True:
         try:
-            with socket.create_connection((host, port), timeout=5) as connection:
+            with socket.create_connection((host, port), timeout=100) as connection:
                 connection.sendall(request("GET", "/v2/"))
                 return connection.recv(1000)
         except OSError:

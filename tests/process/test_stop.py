@@ -7,8 +7,7 @@ import itertools
 import os
 import signal
 import socket
-import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ from tests.hostile.raw import Wire, answers, ask, request
 from tests.hostile.waiting import eventually, sip
 
 from . import http2
-from .conftest import Starter
+from .conftest import LONG, Starter
 from .pushing import INDEX, begin_upload, push_blob, put_manifest
 
 LARGE = bytes(range(256)) * 4096 * 24  # more than all buffers on the way hold
@@ -34,23 +33,24 @@ def ask_to_stop(process: RegistryProcess) -> None:
 
 def listens(port: int) -> bool:
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        socket.create_connection(("127.0.0.1", port), timeout=100).close()
     except ConnectionRefusedError:
         return False
     return True
 
 
-def exit_code(process: RegistryProcess, *, within_seconds: float = 10.0) -> int:
-    eventually(lambda: not process.is_running, seconds=within_seconds)
+def exit_code(process: RegistryProcess) -> int:
+    eventually(lambda: not process.is_running)
     return process.stop()
 
 
 def test_upload_in_progress_is_finished_and_new_connections_are_refused(start: Starter) -> None:
-    process = start(workers=2)
+    process = start(workers=2, server__graceful_stop_seconds=LONG)
     location = begin_upload(process.port, "stop/upload")
     digest = Digest.of(b"abcdef")
     with Wire(process.port) as wire:
         wire.send(request("PUT", f"{location}?digest={digest}", {"Content-Length": "6"}, b"abc"))
+        eventually(lambda: is_locked(file_of(process, location)))  # a worker has it
         ask_to_stop(process)
         assert process.is_running
         wire.send(b"def")
@@ -63,13 +63,13 @@ def test_upload_in_progress_is_finished_and_new_connections_are_refused(start: S
 
 
 def test_download_in_progress_is_finished(start: Starter) -> None:
-    process = start(workers=2)
+    process = start(workers=2, server__graceful_stop_seconds=LONG)
     digest = push_blob(process.port, "stop/download", LARGE)
     with Wire(process.port) as wire:
         wire.send(request("GET", f"/v2/stop/download/blobs/{digest}"))
-        wire.socket.recv(1000)
+        count = len(wire.socket.recv(1000))
         ask_to_stop(process)
-        count = 1000 + sip(wire.socket, 100_000, every_seconds=0.02, for_seconds=0.5)
+        count += sip(wire.socket, 100_000, every_seconds=0.02, for_seconds=0.5)
         while piece := wire.socket.recv(1 << 20):
             count += len(piece)
         assert count > len(LARGE)
@@ -79,7 +79,7 @@ def test_download_in_progress_is_finished(start: Starter) -> None:
 @pytest.mark.slow
 def test_download_by_http_2_is_finished(start: Starter) -> None:
     """Frame by frame, because the library takes no more of a connection that is to end."""
-    process = start()
+    process = start(server__graceful_stop_seconds=LONG)
     digest = push_blob(process.port, "stop/download", LARGE)
     with Wire(process.port) as wire:
         wire.send(http2.opening() + http2.get(f"/v2/stop/download/blobs/{digest}"))
@@ -97,7 +97,7 @@ def test_download_by_http_2_is_finished(start: Starter) -> None:
 
 
 def test_idle_connection_by_http_2_is_asked_to_end(start: Starter) -> None:
-    process = start(workers=2, server__graceful_stop_seconds=60)
+    process = start(workers=2, server__graceful_stop_seconds=LONG)
     with Wire(process.port) as wire:
         wire.send(http2.opening())
         frames = http2.frames(wire.socket)
@@ -111,13 +111,13 @@ def test_idle_connection_by_http_2_is_asked_to_end(start: Starter) -> None:
 
 @pytest.mark.parametrize("kind", ["silent", "idle"])
 def test_connections_without_request_do_not_hold_it_up(start: Starter, kind: str) -> None:
-    process = start(workers=2, server__graceful_stop_seconds=60)
+    process = start(workers=2, server__graceful_stop_seconds=LONG)
     data = {"silent": b"", "idle": request("GET", "/v2/")}[kind]
     with Wire(process.port) as wire:
         wire.send(data)
         if data:
             wire.socket.recv(10)
-        assert process.stop(timeout=20) == 0
+        assert process.stop() == 0
 
 
 def test_hanging_upload_is_given_up_in_time_and_what_was_acknowledged_is_kept(start: Starter) -> None:
@@ -126,9 +126,7 @@ def test_hanging_upload_is_given_up_in_time_and_what_was_acknowledged_is_kept(st
     assert ask(process.port, "PATCH", location, body=b"abc").status == 202
     with Wire(process.port) as wire:
         wire.send(request("PATCH", location, {"Content-Length": "6"}, b"def"))
-        began = time.monotonic()
-        assert process.stop() == 0
-        assert time.monotonic() - began < 4
+        assert process.stop() == 0  # far sooner than its peer would be given up
     check_stored(process.root)
     process.start()
     assert ask(process.port, "GET", location).headers["range"] in ("0-2", "0-5")
@@ -137,21 +135,28 @@ def test_hanging_upload_is_given_up_in_time_and_what_was_acknowledged_is_kept(st
 @pytest.mark.slow
 def test_push_whose_sender_has_gone_is_finished_first(start: Starter) -> None:
     """It takes a while, as all of it has to be hashed anew."""
-    process = start()
+    process = start(server__graceful_stop_seconds=LONG)
     content = bytes(300 << 20)
     digest = Digest.of(content, "sha512")
     location = begin_upload(process.port, "stop/gone")
     assert ask(process.port, "PATCH", location, body=content).status == 202
     with Wire(process.port) as wire:
         wire.send(request("PUT", f"{location}?digest={digest}"))
-        eventually(lambda: is_locked(process.root / "uploads" / location.rpartition("/")[2]))
+        file = file_of(process, location)
+        eventually(lambda: is_locked(file) or not file.exists())  # at work, or done already
     assert process.stop() == 0
     process.start()
     assert ask(process.port, "HEAD", f"/v2/stop/gone/blobs/{digest}").status == 200
 
 
+def file_of(process: RegistryProcess, location: str) -> Path:
+    """Where the bytes of an upload are kept."""
+    return process.root / "uploads" / location.rpartition("/")[2]
+
+
 def is_locked(file: Path) -> bool:
-    with file.open("rb") as opened:
+    """Whether somebody writes to it; a writer that comes while we look waits."""
+    with suppress(FileNotFoundError), file.open("rb") as opened:
         try:
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

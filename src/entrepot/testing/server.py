@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import http.client
 import os
 import random
@@ -11,6 +12,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +20,8 @@ from types import TracebackType
 from typing import Self
 
 _POLL_SECONDS = 0.02
-_START_SECONDS = 60.0  # on a busy machine; it takes one or two
+_START_SECONDS = 100.0  # on a very busy machine; it takes one or two
+_ANSWER_SECONDS = 20
 _TAIL_BYTES = 4000
 # Below the ports that the system gives to outgoing connections, so that none of those sits on ours.
 _PORTS = range(15000, 32000)
@@ -92,7 +95,7 @@ class RegistryProcess:
         self._await_ready(time.monotonic() + _START_SECONDS)
         return self
 
-    def stop(self, timeout: float = 40.0) -> int:
+    def stop(self, timeout: float = 100.0) -> int:
         """Ask it to stop (SIGTERM), wait, and return its exit code.
 
         Kills it and raises TimeoutError when it takes longer than ``timeout`` seconds.
@@ -159,19 +162,23 @@ class RegistryProcess:
 
     def _connect(self) -> http.client.HTTPConnection:
         if self.scheme == "http":
-            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
+            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=_ANSWER_SECONDS)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # asked whether it runs, no more
-        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=2, context=context)
+        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=_ANSWER_SECONDS, context=context)
 
     def _tail(self) -> str:
         return self.log_text()[-_TAIL_BYTES:]
 
 
 def free_port() -> int:
-    """A TCP port of the loopback address that nobody listens on."""
+    """A TCP port of the loopback address that nobody listens on.
+
+    It is not given to anybody else for a long time, in no process of this user: what it is for has yet to begin to
+    listen, or is stopped and wants it back when it is started again.
+    """
     while True:
-        port = random.choice(_PORTS)
+        port = _next_port()
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -179,6 +186,19 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
+
+
+def _next_port() -> int:
+    """All of them in turn, over all processes: the last one is in a file."""
+    path = Path(tempfile.gettempdir()) / f"entrepot-ports-{os.getuid()}"
+    with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        last = file.read()
+        place = int(last) - _PORTS.start + 1 if last.isdecimal() else random.randrange(len(_PORTS))
+        port = _PORTS[place % len(_PORTS)]
+        file.seek(0)
+        file.write(str(port))
+    return port
 
 
 def _clean_environment() -> dict[str, str]:
