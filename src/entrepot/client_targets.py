@@ -23,7 +23,7 @@ from entrepot.metadata import origins
 from entrepot.reference import ImageReference, RepositoryName, Tag
 from entrepot.repositories.base import Repository
 from entrepot.repositories.layout import LayoutRepository
-from entrepot.repositories.layout_index import LAYOUT_FILE
+from entrepot.repositories.layout_folder import has_room
 from entrepot.repositories.local import LocalRepository
 from entrepot.transfer.archiving import Archived, write_archive
 from entrepot.transfer.copy import Copied, Options, copy_graph
@@ -181,10 +181,9 @@ class _EngineTarget:
 def _require_room(path: Path) -> None:
     """Raises ArchiveInvalid for a folder with files of another sort; folders in it may be layouts of other names."""
     if path.is_dir():
-        if (path / LAYOUT_FILE).exists() or all(child.is_dir() for child in path.iterdir()):
-            return
-        raise ArchiveInvalid(f"{path} is no OCI image layout, and other files are in it", path=str(path))
-    if path.exists():
+        if not has_room(path):
+            raise ArchiveInvalid(f"{path} is no OCI image layout, and other files are in it", path=str(path))
+    elif path.exists() and not path.is_dir():  # looked at again: it may have been made since
         raise ArchiveInvalid(f"{path} is a file; expected a folder for an OCI image layout", path=str(path))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from entrepot.errors import ArchiveInvalid, Corrupt, ManifestInvalid, ManifestUn
 from entrepot.manifest import TagCondition
 from entrepot.reference import RepositoryName, Tag
 from entrepot.repositories.layout import LayoutRegistry, LayoutRepository
-from entrepot.repositories.layout_folder import LayoutFolder
+from entrepot.repositories.layout_folder import LayoutFolder, has_room
 from entrepot.store.disk import Disk
 from entrepot.store.layout_partials import LayoutBlobFolder
 from entrepot.store.partial_files import Claim, PartialFiles
@@ -218,6 +219,47 @@ def test_take_and_drop_partials_at_once_finds_the_folders_or_makes_them(folder: 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(take_and_drop, range(1000)))
     assert not (folder / ".uploads").exists()
+
+
+class DeletionWatched(LayoutFolder):
+    """Somebody pushes the manifest again just before its bytes are deleted."""
+
+    def delete_blob(self, digest: Digest) -> bool:
+        fd = os.open(self.root, os.O_RDONLY)
+        try:
+            with pytest.raises(BlockingIOError):  # and has to wait
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            os.close(fd)
+        return super().delete_blob(digest)
+
+
+async def test_delete_manifest_makes_who_pushes_it_wait_until_its_bytes_are_gone(
+    layout: LayoutRepository, folder: Path
+) -> None:
+    await push(layout, IMAGE, V1)
+    assert DeletionWatched(folder).delete_manifest(IMAGE.digest)
+    assert not entries(folder)
+    assert LayoutFolder(folder).size_of(IMAGE.digest) is None
+
+
+def test_make_layout_at_once_has_room_all_the_time(tmp_path: Path) -> None:
+    def make_and_look(number: int) -> bool:
+        folder = LayoutFolder(tmp_path / str(number // 4))
+        folder.root.mkdir(exist_ok=True)
+        before = has_room(folder.root)
+        folder.make()
+        return before and has_room(folder.root)
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(make_and_look, range(400)))
+
+
+def test_upload_to_folder_that_is_a_link_to_nowhere_is_refused(folder: Path) -> None:
+    folder.mkdir()
+    (folder / ".uploads").symlink_to("nowhere")
+    with pytest.raises(FileNotFoundError):
+        LayoutFolder(folder).begin_upload()
 
 
 @pytest.mark.parametrize("name", ["app/blobs", "app/index.json", "oci-layout"])

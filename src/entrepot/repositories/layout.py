@@ -212,10 +212,7 @@ class LayoutRepository:
             raise self._absent(unknown(self.name, reference))
 
     def _delete_manifest(self, reference: Tag | Digest) -> bool:
-        if self._read_manifest(reference) is None:
-            return False
-        self._folder.change_index(lambda index: index.without(reference))
-        return not isinstance(reference, Digest) or self._folder.delete_blob(reference)
+        return self._read_manifest(reference) is not None and self._folder.delete_manifest(reference)
 
     async def list_tags(self, *, last: str = "", limit: int) -> Page:
         if self._folder.is_empty():

@@ -23,6 +23,7 @@ from entrepot import hashing
 from entrepot.digest import HEX_LENGTHS, Digest, require_match
 from entrepot.errors import ArchiveInvalid, UploadBusy, UploadUnknown
 from entrepot.hashing import RunningHash
+from entrepot.reference import Tag
 from entrepot.repositories.layout_index import (
     BLOBS_FOLDER,
     INDEX_FILE,
@@ -35,7 +36,9 @@ from entrepot.repositories.layout_index import (
 
 UPLOADS_FOLDER = ".uploads"
 _READ_PIECE = 1024 * 1024
+_MOST_TRIES = 1000
 _UPLOAD_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+_BEING_MADE = re.compile(r"index\.json|oci-layout|\.(index\.json|oci-layout)\.[0-9a-f]{32}", re.ASCII)
 _NO_HARD_LINKS = {errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK}
 
 
@@ -91,10 +94,20 @@ class LayoutFolder:
         """Replace the index by what ``change`` makes of it; one process at a time."""
         self.make()
         with self._locked():
-            before = self.read_index()
-            after = change(before)
-            if after.document != before.document or not (self.root / INDEX_FILE).exists():
-                self._write_file(INDEX_FILE, after.content)
+            self._change_index(change)
+
+    def _change_index(self, change: Callable[[LayoutIndex], LayoutIndex]) -> None:
+        before = self.read_index()
+        after = change(before)
+        if after.document != before.document or not (self.root / INDEX_FILE).exists():
+            self._write_file(INDEX_FILE, after.content)
+
+    def delete_manifest(self, reference: Tag | Digest) -> bool:
+        """Take a tag out of the index, or all entries of a digest and then its bytes; False when these are gone."""
+        self.make()
+        with self._locked():  # until the bytes are gone: whoever pushes it anew writes them after that
+            self._change_index(lambda index: index.without(reference))
+            return not isinstance(reference, Digest) or self.delete_blob(reference)
 
     def delete_blob(self, digest: Digest) -> bool:
         """False when there is none."""
@@ -120,11 +133,18 @@ class LayoutFolder:
         return True
 
     def _copy(self, source: Path, digest: Digest) -> bool:
-        with self.stage() as staged, suppress(FileNotFoundError), source.open("rb") as content:
-            shutil.copyfileobj(content, staged, _READ_PIECE)
-            staged.commit(digest)
-            return True
-        return False
+        try:
+            content = source.open("rb")
+        except FileNotFoundError:
+            return False
+        with content, self.stage() as staged:
+            try:
+                shutil.copyfileobj(content, staged, _READ_PIECE)
+                staged.commit(digest)
+            except BaseException:
+                staged.discard()
+                raise
+        return True
 
     def begin_upload(self) -> str:
         """Create an upload without bytes, and return its id."""
@@ -134,16 +154,17 @@ class LayoutFolder:
     def stage(self) -> StagedBlob:
         """A new upload, held."""
         upload_id = str(uuid.uuid4())
-        while True:
-            with suppress(FileExistsError):  # raised too when it was there, and is removed before that is looked at
-                self.uploads.mkdir(parents=True, exist_ok=True)
-            try:
-                fd = os.open(self.uploads / upload_id, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
-                break
-            except FileNotFoundError:  # somebody has just removed the folder, which was empty
-                continue
+        fd = self._create_upload(self.uploads / upload_id)
         fcntl.flock(fd, fcntl.LOCK_EX)
         return StagedBlob(self, upload_id, fd)
+
+    def _create_upload(self, path: Path) -> int:
+        for _ in range(_MOST_TRIES):
+            with suppress(FileExistsError):  # raised too when it was there, and is removed before that is looked at
+                self.uploads.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):  # somebody has just removed the folder, which was empty
+                return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)  # it may be a link that leads nowhere
 
     def take(self, upload_id: str) -> StagedBlob:
         """An upload to go on with. Raises UploadUnknown, UploadBusy."""
@@ -302,6 +323,15 @@ class StagedBlob:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def has_room(root: Path) -> bool:
+    """Whether this folder is a layout, or becomes one right now, or has nothing but folders in it."""
+    if (root / LAYOUT_FILE).exists():
+        return True
+    files = [child.name for child in root.iterdir() if not child.is_dir()]
+    # the folder for blobs comes before all of these; some may have gone since they were listed
+    return not files or (all(map(_BEING_MADE.fullmatch, files)) and (root / BLOBS_FOLDER).is_dir())
 
 
 def _pieces(fd: int) -> Iterator[bytes]:
