@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+from entrepot.errors import Unavailable
+from entrepot.metadata.claims import LeaseClaims
 from entrepot.store.base import Claims, Upload, UploadState
 from entrepot.store.claims import ProcessClaims
 from entrepot.store.s3 import S3BlobStore
@@ -20,14 +22,32 @@ OpenStore = Callable[..., S3BlobStore]
 
 
 def options(place: S3Place, **changes: Any) -> S3Options:
-    """How to get to the place; nobody is waited for."""
+    """How to get to the place: no other writer is waited for, the server for long, as the machine may be busy."""
     values: dict[str, Any] = {
         "region": place.region,
         "endpoint": place.endpoint,
         "credentials": S3Credentials(place.access_key, place.secret_key),
         "claim_wait_seconds": 0.05,
+        "connect_timeout_seconds": 30.0,
+        "read_timeout_seconds": 30.0,
+        "wait_seconds": 90.0,
     }
     return S3Options(place.bucket, place.prefix, **{**values, **changes})
+
+
+class MortalClaims(LeaseClaims):
+    """Those of a process that may die: from then on it neither renews nor drops any."""
+
+    is_dead = False
+
+    async def renew(self, name: str, token: str) -> bool:
+        if self.is_dead:
+            raise Unavailable("the process is dead")
+        return await super().renew(name, token)
+
+    async def drop(self, name: str, token: str, *, is_clean: bool = True) -> None:
+        if not self.is_dead:
+            await super().drop(name, token, is_clean=is_clean)
 
 
 @asynccontextmanager

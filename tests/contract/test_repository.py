@@ -25,6 +25,8 @@ from entrepot.testing.repository_upload_suite import RequireEmpty
 from entrepot.testing.upload_suite import require_empty as require_empty_store
 from tests.services.s3 import S3Place
 
+WAIT_SECONDS = 90.0  # for other writers of an upload, on a busy machine
+
 
 class _Local:
     """What the local bindings share: the database, and a look behind the contract for what is left."""
@@ -53,19 +55,19 @@ class TestLocalRepositoryInMemory(_Local, RepositorySuite):
 class TestLocalRepositoryOnDisk(_Local, SharedRepositorySuite):
     @pytest.fixture
     def store(self, tmp_path: Path) -> BlobStore:
-        return FilesystemBlobStore(tmp_path)
+        return FilesystemBlobStore(tmp_path, lock_wait_seconds=WAIT_SECONDS)
 
     @pytest.fixture
     async def second_registry(self, tmp_path: Path, database: Path) -> AsyncIterator[LocalRegistry]:
         metadata = SqliteMetadata(database)
-        yield LocalRegistry(FilesystemBlobStore(tmp_path), metadata)
+        yield LocalRegistry(FilesystemBlobStore(tmp_path, lock_wait_seconds=WAIT_SECONDS), metadata)
         await metadata.close()
 
 
 class TestLocalRepositoryOnPostgresql(_Local, SharedRepositorySuite):
     @pytest.fixture
     def store(self, tmp_path: Path) -> BlobStore:
-        return FilesystemBlobStore(tmp_path)
+        return FilesystemBlobStore(tmp_path, lock_wait_seconds=WAIT_SECONDS)
 
     @pytest.fixture
     async def registry(self, store: BlobStore, postgresql: str) -> AsyncIterator[LocalRegistry]:
@@ -76,7 +78,7 @@ class TestLocalRepositoryOnPostgresql(_Local, SharedRepositorySuite):
     @pytest.fixture
     async def second_registry(self, tmp_path: Path, postgresql: str) -> AsyncIterator[LocalRegistry]:
         metadata = PostgresMetadata(PostgresOptions(postgresql))
-        yield LocalRegistry(FilesystemBlobStore(tmp_path), metadata)
+        yield LocalRegistry(FilesystemBlobStore(tmp_path, lock_wait_seconds=WAIT_SECONDS), metadata)
         await metadata.close()
 
 
@@ -100,7 +102,12 @@ async def _s3_store(place: S3Place, database: Path) -> AsyncIterator[S3BlobStore
     metadata = SqliteMetadata(database)
     credentials = S3Credentials(place.access_key, place.secret_key)
     options = S3Options(
-        place.bucket, place.prefix, region=place.region, endpoint=place.endpoint, credentials=credentials
+        place.bucket,
+        place.prefix,
+        region=place.region,
+        endpoint=place.endpoint,
+        credentials=credentials,
+        claim_wait_seconds=WAIT_SECONDS,
     )
     store = S3BlobStore(options, LeaseClaims(metadata, lambda: int(time.time())))
     yield store

@@ -27,7 +27,7 @@ from entrepot.testing.upload_suite import pull
 from tests.services.s3 import S3Place, client
 from tests.services.s3_proxy import HoldingS3Proxy
 
-from .s3_stores import PART, TAIL, OpenStore, begin, opening, options, stream
+from .s3_stores import PART, TAIL, MortalClaims, OpenStore, begin, opening, options, stream
 
 NAME = RepositoryName.parse("team/app")
 CONTENT = PART + TAIL
@@ -45,11 +45,14 @@ class Site:
     open_store: OpenStore
     now: int = field(default_factory=lambda: int(time.time()))
 
-    def store(self, place: S3Place | None = None) -> S3BlobStore:
-        return self.open_store(place or self.place, claims=LeaseClaims(self.metadata, lambda: self.now))
+    def store(self, place: S3Place | None = None, claims: LeaseClaims | None = None) -> S3BlobStore:
+        return self.open_store(place or self.place, claims=claims or LeaseClaims(self.metadata, lambda: self.now))
 
-    def repository(self, place: S3Place | None = None) -> LocalRepository:
-        return LocalRegistry(self.store(place), self.metadata, clock=lambda: self.now).repository(NAME)
+    def mortal_claims(self) -> MortalClaims:
+        return MortalClaims(self.metadata, lambda: self.now)
+
+    def repository(self, place: S3Place | None = None, claims: LeaseClaims | None = None) -> LocalRepository:
+        return LocalRegistry(self.store(place, claims), self.metadata, clock=lambda: self.now).repository(NAME)
 
     async def expire(self) -> None:
         await ExpireUploads(self.store(), self.metadata, lambda: self.now, after_seconds=EXPIRY).run(_keep)
@@ -80,8 +83,10 @@ async def site(s3: S3Place, database: Path) -> AsyncIterator[Site]:
 async def kill_before_record(site: Site) -> None:
     """A push in one request dies when its parts are an object, and that has no record yet."""
     with HoldingS3Proxy(port_of(site.place), A_RECORD) as proxy:
-        upload = await write(site.store(site.place.behind(proxy.endpoint)))
+        claims = site.mortal_claims()
+        upload = await write(site.store(site.place.behind(proxy.endpoint), claims))
         await break_off(asyncio.create_task(upload.commit(DIGEST)), proxy)
+        claims.is_dead = True
 
 
 async def write(store: S3BlobStore) -> Upload:
@@ -155,8 +160,10 @@ async def test_upload_that_is_going_on_stays(site: Site) -> None:
 
 
 async def test_open_uploads_and_remainders_of_a_writer_that_died_are_removed(site: Site) -> None:
-    upload, _ = await begin(site.store(), PART, TAIL)
+    claims = site.mortal_claims()
+    upload, _ = await begin(site.store(claims=claims), PART, TAIL)
     assert len(site.place.open_uploads()) == len(site.place.keys()) == 1
+    claims.is_dead = True
     site.now += 2 * EXPIRY
     assert await site.store().discard_remains(upload.id, _nobody)
     assert site.place.open_uploads() == []
@@ -170,10 +177,12 @@ async def test_bytes_of_a_closing_request_that_was_repeated_elsewhere_are_remove
     """The upload's row knows nothing of what the first request has sent."""
     upload_id = await site.repository().begin_upload()
     with HoldingS3Proxy(port_of(site.place), A_RECORD) as proxy:
-        first = site.repository(site.place.behind(proxy.endpoint))
+        claims = site.mortal_claims()
+        first = site.repository(site.place.behind(proxy.endpoint), claims)
         closing = asyncio.create_task(first.finish_upload(upload_id, DIGEST, Chunk(stream(CONTENT))))
         await proxy.met()
         if is_killed:
+            claims.is_dead = True
             site.now += SECONDS
         else:
             closing.cancel()

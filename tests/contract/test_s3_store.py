@@ -28,7 +28,7 @@ from entrepot.testing.upload_suite import blobs_of, pull, push
 from tests.services.s3 import S3Place, client
 from tests.services.s3_proxy import FaultyS3Proxy
 
-from .s3_stores import PART, TAIL, OpenStore, append, begin, opening, stream
+from .s3_stores import PART, TAIL, MortalClaims, OpenStore, append, begin, opening, stream
 
 NAME = RepositoryName.parse("team/app")
 
@@ -110,7 +110,7 @@ async def test_commit_of_a_large_upload_takes_two_requests_and_no_copy(ceph: S3P
         await upload.close()
         before, started = proxy.fates.total(), time.monotonic()
         blob = await (await store.resume_upload(state)).commit(Digest.of(12 * PART))
-        assert time.monotonic() - started < 5  # on a machine that does other things as well
+        assert time.monotonic() - started < 20  # on a machine that does other things as well
         assert proxy.fates.total() - before == 2
         assert await store.stat(blob.location) == blob.size == 96 * MIB
 
@@ -179,11 +179,13 @@ async def test_upload_of_a_replica_that_died_is_taken_over_when_its_lease_ends(
 ) -> None:
     metadata = SqliteMetadata(database)
     now = int(time.time())
-    dead = open_store(ceph, claims=LeaseClaims(metadata, lambda: now))
+    mortal = MortalClaims(metadata, lambda: now)
+    dead = open_store(ceph, claims=mortal)
     alive = open_store(ceph, claims=LeaseClaims(metadata, lambda: now))
     upload, state = await begin(dead, PART, TAIL)
     with pytest.raises(UploadBusy):
         await alive.resume_upload(state)
+    mortal.is_dead = True
     now += SECONDS
     taken_over = await alive.resume_upload(state)
     blob = await taken_over.commit(Digest.of(PART + TAIL))
@@ -233,7 +235,7 @@ async def test_finish_with_right_and_wrong_digest_at_once_never_loses_an_acknowl
 ) -> None:
     metadata = SqliteMetadata(database)
     claims = LeaseClaims(metadata, lambda: int(time.time()))
-    replicas = [LocalRegistry(open_store(ceph, claims=claims, claim_wait_seconds=10), metadata) for _ in range(2)]
+    replicas = [LocalRegistry(open_store(ceph, claims=claims, claim_wait_seconds=60), metadata) for _ in range(2)]
     first, second = [replica.repository(NAME) for replica in replicas]
     for number in range(4):
         content = TAIL + bytes([number])

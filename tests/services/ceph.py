@@ -145,16 +145,16 @@ class CephServer:
 
     def _make_disk(self) -> None:
         number = str(uuid.uuid4())
-        self._run(self._ceph, "--connect-timeout", "20", "osd", "new", number)
+        self._run(self._ceph, "--connect-timeout", "60", "osd", "new", number)
         self._run(find_program("ceph-osd"), "-i", "0", "--mkfs", "--osd-uuid", number)
 
     def _disk_is_up(self) -> bool:
-        return "1 up" in self._run(self._ceph, "--connect-timeout", "20", "osd", "stat")
+        return "1 up" in self._run(self._ceph, "--connect-timeout", "60", "osd", "stat")
 
     def _make_pools(self) -> None:
         """Else the gateway makes them at the first requests, which then take seconds."""
         commands = [f"osd pool create {pool} 4\nosd pool application enable {pool} rgw\n" for pool in _POOLS]
-        self._run(self._ceph, "--connect-timeout", "20", stdin="".join(commands))
+        self._run(self._ceph, "--connect-timeout", "60", stdin="".join(commands))
 
     def _make_user(self) -> None:
         keys = (f"--access-key={self.access_key}", f"--secret-key={self.secret_key}")
@@ -162,7 +162,7 @@ class CephServer:
 
     def _run(self, program: str, *arguments: str, stdin: str = "") -> str:
         command = [program, "-c", str(self._config), *arguments] if "tool" not in program else [program, *arguments]
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=120, check=False)
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stdout}{done.stderr}")
         return done.stdout

@@ -123,7 +123,14 @@ class PostgresqlServer:
 
     def _run(self, command: list[str]) -> str:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=60, check=False, cwd="/", user=self._user, group=self._user
+            command,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            cwd="/",
+            user=self._user,
+            group=self._user,
         )
         if done.returncode:
             raise RuntimeError(f"{command[0]} ended with {done.returncode}: {done.stdout}{done.stderr}")

@@ -16,7 +16,7 @@ from tests.interop.programs import lacking
 from . import guardian
 
 POLL_SECONDS = 0.02
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 STOP_SECONDS = 20.0
 _TAIL_BYTES = 3000
 _MORE_FOLDERS = (Path("/usr/sbin"), Path("/sbin"))

@@ -37,7 +37,7 @@ class Relay(ABC):
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run it in the loop of the relay, and wait for what it returns."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
 
     async def connect(self) -> Peer:
         """To the server behind."""

@@ -22,7 +22,7 @@ _REFUSAL = (
     b"Content-Length: %d\r\n\r\n%s" % (len(_SLOW_DOWN), _SLOW_DOWN)
 )
 _LARGEST_ANSWER = 1 << 20  # an answer is cut within so many bytes, small numbers being as likely as large ones
-_LAST_WORDS_SECONDS = 2.0
+_LAST_WORDS_SECONDS = 10.0
 _END_OF_ANSWER_SECONDS = 0.2  # of silence; the connection would stay open for the next request
 
 
@@ -95,7 +95,7 @@ class HoldingS3Proxy(FaultyS3Proxy):
 
     async def met(self) -> None:
         """Return when it has come."""
-        assert await asyncio.to_thread(self._is_met.wait, 20), f"no request has {self.words!r}"
+        assert await asyncio.to_thread(self._is_met.wait, 90), f"no request has {self.words!r}"
 
     async def look_at(self, request: _Request) -> None:
         if self.words in request.head.partition(b"\r\n")[0]:

@@ -39,7 +39,7 @@ class GuardSuite:
     async def test_guard_that_is_held_is_waited_for(
         self, store: BlobStore, second_store: BlobStore, first: bool, then: bool
     ) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             async with store.guard(alone=first):
                 entering = asyncio.create_task(_enter(second_store, alone=then))
                 await _pass_turns()
@@ -55,7 +55,7 @@ class GuardSuite:
             async with second_store.guard(alone=alone):
                 order.append(name)
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             async with store.guard():
                 alone = asyncio.create_task(hold("alone", alone=True))
                 await _pass_turns()
@@ -67,7 +67,7 @@ class GuardSuite:
 
     @pytest.mark.parametrize("alone", [False, True])
     async def test_guard_whose_waiting_is_cancelled_is_free_afterwards(self, store: BlobStore, alone: bool) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             async with store.guard(alone=not alone):
                 with pytest.raises(TimeoutError):
                     await asyncio.wait_for(_enter(store, alone=alone), 0.05)
@@ -78,7 +78,7 @@ class GuardSuite:
             with pytest.raises(ZeroDivisionError):
                 async with store.guard(alone=alone):
                     raise ZeroDivisionError
-        await asyncio.wait_for(_enter(store, alone=True), 10)
+        await asyncio.wait_for(_enter(store, alone=True), 60)
 
 
 async def _enter(store: BlobStore, *, alone: bool) -> None:

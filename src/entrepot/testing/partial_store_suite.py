@@ -51,7 +51,7 @@ class PartialStoreSuite:
     async def test_open_partial_waits_for_its_holder_and_goes_on(
         self, store: PartialStore, second_store: PartialStore
     ) -> None:
-        async with asyncio.timeout(10), AsyncExitStack() as stack:
+        async with asyncio.timeout(60), AsyncExitStack() as stack:
             first = await stack.enter_async_context(store.open_partial(LONG_DIGEST, END))
             waiting = asyncio.create_task(_missing(second_store))
             await first.write(0, chunks(LONG[:HALF]))
@@ -62,7 +62,7 @@ class PartialStoreSuite:
     async def test_open_partial_waits_until_its_holder_has_left_although_it_is_committed(
         self, store: PartialStore, second_store: PartialStore
     ) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             async with store.open_partial(LONG_DIGEST, END) as first:
                 await fill(first, LONG)
                 waiting = asyncio.create_task(_missing(second_store))
@@ -74,7 +74,7 @@ class PartialStoreSuite:
     async def test_open_partial_whose_waiting_is_cancelled_leaves_it_to_others(
         self, store: PartialStore, second_store: PartialStore
     ) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             async with store.open_partial(LONG_DIGEST, END):
                 with pytest.raises(TimeoutError):
                     await asyncio.wait_for(_missing(second_store), 0.05)

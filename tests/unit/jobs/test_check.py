@@ -279,7 +279,7 @@ async def test_check_takes_no_push_that_is_going_on_for_an_orphan(
     run: RunCheck, store: MemoryBlobStore, metadata: SqliteMetadata
 ) -> None:
     blob = await push_bytes(store, CONTENT)
-    checking = asyncio.ensure_future(run(grace_seconds=0.2))
+    checking = asyncio.ensure_future(run(grace_seconds=3))
     await asyncio.wait({checking}, timeout=0.02)
     await metadata.write(blobs.put_blob(NAME, DIGEST, blob, NOW))
     assert (await checking).orphaned == []
