@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from entrepot.digest import Digest
-from entrepot.errors import LayerInvalid, ManifestBlobUnknown, NotFound, RegistryErrors
+from entrepot.errors import LayerInvalid, NotFound
 from entrepot.image import IMAGE_CONFIG_TYPES, image_config, image_layers, parse_config
 from entrepot.layers.diff_id import Uncompressed
 from entrepot.manifest import NON_DISTRIBUTABLE_TYPES
@@ -17,7 +17,6 @@ from entrepot.repositories.local import LocalRegistry, LocalRepository
 from entrepot.transfer.copy import Copied, Options, copy_graph
 from entrepot.transfer.graph import Node, Reader
 
-_TRIES = 2
 MAX_CONFIG = 64 * 1024 * 1024
 
 
@@ -58,17 +57,9 @@ class Pull:
             is_measured=facts.is_known,
             check=Configs(target, self.store).require_layers,
         )
-        copied = await self._copy(target, root, tags, options)
+        copied = await copy_graph(self.source, target, root, tags=tags, options=options)
         await self.store.metadata.write(origins.record_origin(name, copied.digest, self.store.now()))
         return Pulled(reference, copied.digest, _is_new(copied, previous, tags), previous)
-
-    async def _copy(self, target: LocalRepository, root: Node, tags: Sequence[Tag], options: Options) -> Copied:
-        for _ in range(_TRIES):
-            try:
-                return await copy_graph(self.source, target, root, tags=tags, options=options)
-            except (ManifestBlobUnknown, RegistryErrors):  # a layer that was there has been removed meanwhile
-                continue
-        return await copy_graph(self.source, target, root, tags=tags, options=options)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 from entrepot.digest import CANONICAL, Digest
-from entrepot.errors import ManifestInvalid, NotFound, RegistryError, SizeInvalid
+from entrepot.errors import ManifestBlobUnknown, ManifestInvalid, NotFound, RegistryError, RegistryErrors, SizeInvalid
 from entrepot.image import IMAGE_CONFIG_TYPES
 from entrepot.layers.diff_id import Uncompressed
 from entrepot.manifest import Descriptor
@@ -25,6 +27,7 @@ SPLIT_ABOVE = 64 * 1024 * 1024
 MAX_UNPACKED = 256 * 1024 * 1024 * 1024  # of what has no size that could bound it
 _FREE_UNPACKED = 16 * 1024 * 1024 * 1024
 _UNPACKED_PER_BYTE = 1100
+_TRIES = 3
 
 Found = Callable[[Digest, Uncompressed], Awaitable[None]]
 MountCandidates = Callable[[Digest], Awaitable[Sequence[RepositoryName]]]
@@ -106,7 +109,22 @@ class _Copy:
     _done: set[str] = field(default_factory=set)
 
     async def run(self, root: Node, tags: tuple[Tag, ...]) -> None:
+        """Copy a graph; parts that another process removes from a store or layout meanwhile are brought again."""
+        for _ in range(_TRIES if _keeps_partials(self.target) else 0):
+            await self._copy_blobs(root)
+            with suppress(NotFound, ManifestBlobUnknown, RegistryErrors):
+                await self._put_manifests(root, tags)
+                await self._require_manifests(root)
+                return
         await self._copy_blobs(root)
+        await self._put_manifests(root, tags)
+
+    async def _require_manifests(self, root: Node) -> None:
+        """Raises NotFound: an index may be stored without its images, so nobody has noticed yet that one has gone."""
+        for node in root.walk():
+            await self.target.head_manifest(node.digest)
+
+    async def _put_manifests(self, root: Node, tags: tuple[Tag, ...]) -> None:
         if self.options.check is not None:
             await self.options.check(root)
         for node in root.walk():
@@ -167,7 +185,7 @@ class _Copy:
         async with slots:
             one = _OneBlob(self, descriptor, slots, Kind.CONFIG if descriptor.digest in configs else Kind.LAYER)
             try:
-                if isinstance(self.target, Fetching) and self.target.keeps_partials:
+                if _keeps_partials(self.target):
                     await one.fetch(self.target, is_layer=is_layer)
                 else:
                     await one.push()
@@ -277,6 +295,10 @@ class _OneBlob:
     def tell(self, state: State, done: int = 0, *, note: str = "") -> None:
         event = Event(state, self.kind, self.descriptor.digest, done=done, total=self.descriptor.size, note=note)
         self.copy.options.listener(event)
+
+
+def _keeps_partials(target: Repository) -> TypeGuard[Fetching]:
+    return isinstance(target, Fetching) and target.keeps_partials
 
 
 async def blob_of(source: Repository, descriptor: Descriptor) -> Blob:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -280,6 +280,45 @@ async def test_copy_whose_check_fails_puts_no_manifest(source: Repository, targe
         await copy(source, target, V1, tags=[V1], options=Options(check=refuse))
     with pytest.raises(NotFound):
         await target.get_manifest(IMAGE.digest)
+
+
+class Robbed(Watched):
+    """A repository out of which somebody removes something when the first manifest comes that is an index, or any."""
+
+    keeps_partials = True
+
+    def __init__(self, inner: Repository, rob: Callable[[], Awaitable[None]], *, first: str) -> None:
+        super().__init__(inner)
+        self._rob: Callable[[], Awaitable[None]] | None = rob
+        self._first = first
+
+    def fetch_blob(self, digest: Digest, size: int) -> Any:
+        return self._inner.fetch_blob(digest, size)  # type: ignore[attr-defined]  # one that fetches
+
+    async def put_manifest(self, reference: Any, content: bytes, media_type: str | None, **options: Any) -> Any:
+        if media_type == self._first and self._rob is not None:
+            rob, self._rob = self._rob, None
+            await rob()
+        return await self._inner.put_manifest(reference, content, media_type, **options)
+
+
+@pytest.mark.parametrize("what", ["layer", "manifest"])
+async def test_copy_while_somebody_removes_a_part_brings_it_again(
+    source: Repository, there: LocalRegistry, what: str
+) -> None:
+    rules = Rules(allow_partial_indexes=True)  # as in the image store
+    index, target = build_index(), LocalRegistry(there.store, there.metadata, rules).repository(NAME)
+    await push(source, index, V1)
+
+    async def rob() -> None:
+        if what == "layer":
+            await target.delete_blob(index.children[0].layers[0].digest)
+        else:
+            await target.delete_manifest(index.children[0].digest)
+
+    first = index.children[0].manifest.media_type if what == "layer" else index.manifest.media_type
+    await copy(source, Robbed(target, rob, first=first), V1, tags=[V1])
+    await require_whole(target, index, V1)
 
 
 async def test_copy_of_absent_image_is_unknown(source: Repository, target: Repository) -> None:
