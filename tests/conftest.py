@@ -9,11 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from entrepot.metadata.migrate import upgrade_sqlite
 from tests.services import guardian
 
 pytest_plugins = ["tests.services.fixtures"]
+
+# no limits of time: other work may hold the processor
+settings.register_profile("entrepot", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("entrepot")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # as shells start what runs in the background; what we start would ignore the Ctrl-C that tests send as well

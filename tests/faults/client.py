@@ -11,7 +11,7 @@ from entrepot.digest import Digest
 from entrepot.testing.images import Image, walk_blobs
 from entrepot.testing.server import RegistryProcess
 
-_SECONDS = 60
+_SECONDS = 100
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ async def opened(folder: Path) -> AsyncIterator[LocalRepository]:
     """The repository in ``folder``, under its faults."""
     plan, view = FaultPlan(folder / "plan"), DurableView(folder / "root", folder / "view")
     disk = FaultyDisk(plan, view)
-    store = FilesystemBlobStore(folder / "root", disk=disk, save_partials=Often(size=SAVE_EVERY))
+    store = FilesystemBlobStore(folder / "root", disk=disk, save_partials=Often(size=SAVE_EVERY, seconds=3600))
     metadata = SqliteMetadata(folder / "root" / "entrepot.db", commit=FaultyCommit(plan, view))
     try:
         yield LocalRegistry(store, metadata).repository(NAME)

@@ -53,7 +53,7 @@ class Moving:
     def move(self) -> tuple[int, dict[str, object]]:
         """Run it to its end: exit code and report."""
         process = self.begin()
-        out, err = process.communicate(timeout=100)
+        out, err = process.communicate(timeout=200)
         assert out, err
         return process.returncode, json.loads(out)
 
@@ -111,7 +111,7 @@ def test_move_beside_pushes_and_pulls_loses_nothing(moving_to_s3: Moving) -> Non
 
     def pull() -> int:
         count = 0
-        while not done.is_set():
+        while not done.is_set() or not count:
             assert moving.client.get_manifest(*MOVED).status == 200
             count += 1
         return count

@@ -68,7 +68,7 @@ def folder(tmp_path: Path, database: Path) -> Path:
 
 
 def run(folder: Path) -> int:
-    return fetching.start(folder, SIZE).wait(60)
+    return fetching.start(folder, SIZE).wait(100)
 
 
 def require_claims_are_true(folder: Path, missing: list[Span]) -> None:
@@ -180,7 +180,7 @@ def test_processes_that_fetch_the_same_blob_write_it_once(folder: Path) -> None:
     shutil.rmtree(folder / "root" / "blobs")
     plan.clear()
     running = [fetching.start(folder, SIZE) for _ in range(3)]
-    assert [process.wait(60) for process in running] == [0, 0, 0]
+    assert [process.wait(100) for process in running] == [0, 0, 0]
     assert len(writes(plan)) == len(alone)
     assert len({pid for pid, *_ in writes(plan)}) == 1
 
@@ -193,7 +193,7 @@ async def test_process_whose_fellow_is_killed_goes_on_with_its_bytes(folder: Pat
     plan = FaultPlan(folder / "plan")
     plan.set(hold := Fault("rename", "hold", nth=2, on=CLAIM))
     first = fetching.start(folder, SIZE)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(100):
         while [call.step for call in plan.calls() if hold.on in call.subject].count("rename") < hold.nth:
             await asyncio.sleep(0.02)
         going_on = asyncio.create_task(go_on(folder))
@@ -263,7 +263,9 @@ async def test_fetch_in_any_order_with_any_failures_ends_with_the_right_bytes(
         if fault is not None:
             plan.set(Fault("any", "error", nth=fault))
         disk = FaultyDisk(plan)
-        store = FilesystemBlobStore(Path(place) / "root", disk=disk, save_partials=Often(size=500), threads=2)
+        store = FilesystemBlobStore(
+            Path(place) / "root", disk=disk, save_partials=Often(size=500, seconds=3600), threads=2
+        )
         there: set[int] = set()
         for run in runs:
             with suppress(Unavailable):

@@ -191,7 +191,7 @@ def test_refused_body_can_be_sent_to_its_end_before_the_answer_is_read(
 
 
 def test_refused_endless_body_is_cut_off(port: int, name: str) -> None:
-    with Wire(port, timeout=30) as wire:
+    with Wire(port) as wire:
         wire.send(request("PATCH", f"/v2/{name}/blobs/uploads/some-id", {"Content-Length": str(2**40)}))
         assert wire.reply().status == 404
         with pytest.raises(ConnectionError):

@@ -15,7 +15,7 @@ import pytest
 from entrepot.testing.server import RegistryProcess
 from entrepot.wire.errors import STATUS_AND_CODE
 
-from .conftest import check_stored, faults
+from .conftest import PATIENT, check_stored, faults
 from .fuzz import Call, Fuzzer
 from .inprocess import registry
 from .raw import Reply, Wire, chunked, request
@@ -74,7 +74,7 @@ async def test_random_calls_in_process_are_answered(tmp_path: Path, seed: int) -
 def test_random_calls_by_wire_are_answered(tmp_path: Path, seed: int) -> None:
     fuzzer = Fuzzer(seed + 1_000_000)
     statuses = set()
-    with RegistryProcess(tmp_path / "registry", workers=2) as process:
+    with RegistryProcess(tmp_path / "registry", workers=2, environment=PATIENT) as process:
         for _ in range(CALLS_BY_WIRE):
             call = fuzzer.next_call()
             reply = send(process.port, call)

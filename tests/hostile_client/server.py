@@ -14,7 +14,7 @@ from entrepot.testing.images import Image, Index, walk_blobs, walk_manifests
 
 HOST = "127.0.0.1"
 NAME = "team/app"
-IDLE_SECONDS = 0.4
+_PATIENCE_SECONDS = 600.0
 
 Misbehaviour = Callable[[asyncio.StreamWriter], Awaitable[None]]
 Answer = bytes | Misbehaviour
@@ -136,9 +136,16 @@ def chunk(content: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(content), content)
 
 
-async def pull(root: Path, registry: HostileRegistry, *, attempts: int = 1, **access: str) -> None:
+async def pull(
+    root: Path,
+    registry: HostileRegistry,
+    *,
+    attempts: int = 1,
+    idle_seconds: float = _PATIENCE_SECONDS,
+    **access: str,
+) -> None:
     """Pull ``v1``, as ``entrepot pull`` does."""
-    settings = Access(home=root.parent, attempts=attempts, idle_seconds=IDLE_SECONDS, environment=access)
+    settings = Access(home=root.parent, attempts=attempts, idle_seconds=idle_seconds, environment=access)
     async with Client(root, settings) as client:
         pulling = client.pull(registry.reference)
         found = await pulling.read(registry.reference)

@@ -25,6 +25,7 @@ from entrepot.metadata import sqlite
 from entrepot.server.app import RegistryApp
 from entrepot.store.disk import Disk
 from entrepot.testing.server import RegistryProcess
+from tests.hostile.conftest import PATIENT
 
 from .api import Api
 
@@ -56,7 +57,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryProcess]:
     """A real server with two workers, shared by all tests."""
     folder = tmp_path_factory.mktemp("wire") / "registry"
-    with RegistryProcess(folder, workers=2, flags=("--access-log", "off")) as process:
+    with RegistryProcess(folder, workers=2, flags=("--access-log", "off"), environment=PATIENT) as process:
         yield process
 
 
@@ -68,13 +69,13 @@ async def over_asgi(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[h
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def over_wire(server: RegistryProcess) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=server.url, verify=_TLS, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=server.url, verify=_TLS, timeout=100) as client:
         yield client
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def over_http2(server: RegistryProcess) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=server.url, verify=_TLS, timeout=30, http1=False, http2=True) as client:
+    async with httpx.AsyncClient(base_url=server.url, verify=_TLS, timeout=100, http1=False, http2=True) as client:
         yield client
 
 

@@ -101,7 +101,7 @@ class Connection:
 
     async def receive(self, *, has_body: bool = True) -> Answer:
         """The next answer; of its body exactly what Content-Length says."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(100):
             lines = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
             headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:-2])}
             length = int(headers.get("content-length", 0)) if has_body else 0
@@ -112,7 +112,7 @@ class Connection:
         return await self.receive(has_body=method != "HEAD")
 
     async def ended(self) -> bool:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(100):
             return await self.reader.read(1) == b""
 
 
@@ -233,7 +233,7 @@ async def test_push_blob_and_break_off_keeps_what_came_and_tells_so(wire: Api, s
     location = await wire.begin()
     async with connected(server) as connection:
         await connection.send(f"PATCH {location} HTTP/1.1\r\ncontent-length: 100000\r\n", b"x" * 60_000)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(100):
         while (held := (await wire.get(location)).headers["range"]) == "0-0":
             await asyncio.sleep(0.01)
     end = int(held.removeprefix("0-"))

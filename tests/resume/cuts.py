@@ -15,6 +15,8 @@ Direction = Literal["down", "up"]  # towards the client, towards the registry
 Ending = Literal["closed", "reset"]  # a reset makes the system drop what the receiver has not read yet
 _PIECE = 16 * 1024
 _SMALL = 64 * 1024  # connections that have carried less are never held back: manifests, tokens
+_SEND_BUFFER = 64 * 1024  # so that little is lost of what has passed when its receiver gives up
+_SECONDS = 100
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -51,7 +53,7 @@ class CuttingProxy:
 
     def wait_until_held(self) -> None:
         """Raises TimeoutError when so many never come."""
-        if not self._reached.wait(30):
+        if not self._reached.wait(_SECONDS):
             raise TimeoutError(f"only {self.passed} of {self._held} bytes have come")
 
     def let_through(self) -> None:
@@ -71,13 +73,13 @@ class CuttingProxy:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self.host = asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(10)
+        self.host = asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(_SECONDS)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -101,12 +103,14 @@ class CuttingProxy:
             writer.close()
             return
         sockets = [each.get_extra_info("socket") for each in (writer, up_writer)]
+        for each in sockets:
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         ways = [
             asyncio.create_task(self._carry(reader, up_writer, "up")),
             asyncio.create_task(self._carry(up_reader, writer, "down")),
         ]
-        for each in (writer, up_writer):
-            each.transport.set_write_buffer_limits(0)  # what was drained is on its way
+        for stream in (writer, up_writer):
+            stream.transport.set_write_buffer_limits(0)  # what was drained is on its way
         try:
             done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
             if not any(task.result() for task in done):
@@ -119,8 +123,8 @@ class CuttingProxy:
             for task in ways:
                 task.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
-            for each in (writer, up_writer):
-                each.close()
+            for stream in (writer, up_writer):
+                stream.close()
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: Direction) -> bool:
         """Whether the connection is to end now, in both directions."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-_SECONDS = 30
+_SECONDS = 100
 
 
 class Program:
@@ -44,7 +44,7 @@ class Program:
 
     def wait(self) -> tuple[int, str]:
         """Its exit code, and what it has said to stderr."""
-        _, errors = self._process.communicate(timeout=60)
+        _, errors = self._process.communicate(timeout=_SECONDS)
         return self._process.returncode, errors
 
     def _sleeps(self) -> bool:

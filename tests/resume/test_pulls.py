@@ -24,6 +24,7 @@ IMAGE = build_image(2, seed=77, size=3_000_000)
 TOTAL = sum(len(blob.data) for blob in walk_blobs(IMAGE))
 LARGE = build_image(1, seed=78, size=10_000_000)
 LARGE_TOTAL = sum(len(blob.data) for blob in walk_blobs(LARGE))
+NO_CHECKS = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 HEADS = 20_000  # of all answers, and the manifest
 UNWRITTEN = 2 * MIB  # of a layer: what is gathered before it is written, and what came since the last note
 ENDINGS = pytest.mark.parametrize("ending", ["closed", "reset"])
@@ -55,7 +56,7 @@ def test_pull_whose_connection_is_reset_fetches_no_more_than_was_dropped(
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=NO_CHECKS)
 @given(
     cuts=st.lists(st.integers(1, TOTAL + 2000), min_size=1, max_size=4, unique=True),
     ending=st.sampled_from(["closed", "reset"]),

@@ -35,6 +35,7 @@ IMAGE = build_image(2, seed=77, size=3_000_000)
 TOTAL = sum(len(blob.data) for blob in walk_blobs(IMAGE))
 LARGE = build_image(1, seed=78, size=10_000_000)
 LARGE_TOTAL = sum(len(blob.data) for blob in walk_blobs(LARGE))
+NO_CHECKS = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 HEADS = 20_000  # of all requests, and the manifest
 
 ENDINGS = pytest.mark.parametrize("ending", ["closed", "reset"])
@@ -114,7 +115,7 @@ def test_push_whose_connection_ends_once_finishes(
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=NO_CHECKS)
 @given(
     up=st.lists(st.integers(1, TOTAL + 4000), max_size=3, unique=True),
     ending=st.sampled_from(["closed", "reset"]),

@@ -22,6 +22,7 @@ from tests.resume.programs import Program
 IMAGE = build_image(2, seed=77, size=3_000_000)
 TOTAL = sum(len(blob.data) for blob in walk_blobs(IMAGE))
 HEADS = 20_000
+RETRIES = ("--retries", "100")  # a registry may take long to come back
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def test_pull_from_a_registry_that_is_killed_and_comes_back_finishes(
     asyncio.run(publish_image(IMAGE, f"{mortal.host}/{path}", tmp_path / "publisher"))
     with CuttingProxy(mortal.host) as proxy:
         proxy.hold("down", 2_000_000)
-        with Program(store_root, "pull", *flags, f"{proxy.host}/{path}") as program:
+        with Program(store_root, "pull", *RETRIES, *flags, f"{proxy.host}/{path}") as program:
             proxy.wait_until_held()
             mortal.kill()
             proxy.drop_what_is_held()
@@ -63,7 +64,7 @@ def test_push_to_a_registry_that_is_killed_and_comes_back_finishes(
         name = f"{proxy.host}/resume/app:v1"
         asyncio.run(stock(IMAGE, name, store_root))
         proxy.hold("up", 2_000_000)
-        with Program(store_root, "push", name) as program:
+        with Program(store_root, "push", *RETRIES, name) as program:
             proxy.wait_until_held()
             mortal.kill()
             proxy.drop_what_is_held()

@@ -23,6 +23,7 @@ _POLL_SECONDS = 0.02
 _START_SECONDS = 100.0  # on a very busy machine; it takes one or two
 _ANSWER_SECONDS = 20
 _TAIL_BYTES = 4000
+_THREADS = 14  # their number in /proc/PID/stat, counted from behind the process group; proc(5)
 # Below the ports that the system gives to outgoing connections, so that none of those sits on ours.
 _PORTS = range(15000, 32000)
 
@@ -206,15 +207,15 @@ def _clean_environment() -> dict[str, str]:
 
 
 def _group(leader: int) -> dict[int, int]:
-    """The living processes of a process group, each with its parent. Zombies do not count: they hold nothing
-    any more, and only their parent can make them go."""
+    """The living processes of a process group, each with its parent. Zombies do not count: they hold nothing any more
+    when the last of their threads has ended, and only their parent can make them go."""
     members = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            state, parent, group = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
+            state, parent, group, *rest = (folder / "stat").read_text().rpartition(")")[2].split()
         except (OSError, ValueError):  # it ended while we looked
             continue
-        if int(group) == leader and state != "Z":
+        if int(group) == leader and (state != "Z" or int(rest[_THREADS]) > 1):
             members[int(folder.name)] = int(parent)
     return members
 
