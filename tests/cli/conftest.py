@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from entrepot.testing.images import Image, Index
 from entrepot.testing.repository_suite import push
 from entrepot.testing.server import RegistryProcess
 
+# every five seconds, on a machine that is busy
+_HOW_FAR = re.compile(r"^(Downloading|Pushing|Copying): .*\n", re.MULTILINE)
 _ELSEWHERE = ("DOCKER_CONFIG", "DOCKER_AUTH_CONFIG", "REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "DOCKER_HOST")
 
 
@@ -62,7 +65,8 @@ def entrepot(store_root: Path, capfd: pytest.CaptureFixture[str]) -> Entrepot:
     def call(*arguments: str) -> Done:
         capfd.readouterr()
         code = run(arguments)
-        return Done(code, *capfd.readouterr())
+        out, err = capfd.readouterr()
+        return Done(code, _HOW_FAR.sub("", out), _HOW_FAR.sub("", err))
 
     return call
 

@@ -91,7 +91,7 @@ def test_wrong_usage_is_125(arguments: list[str], message: str) -> None:
 def silence() -> Iterator[socket.socket]:
     """A registry that takes connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(30)
+        server.settimeout(120)
         yield server
 
 
@@ -109,7 +109,7 @@ def test_signal_ends_a_command_that_waits(
     )
     with running, silence.accept()[0]:
         running.send_signal(number)
-        _, errors = running.communicate(timeout=30)
+        _, errors = running.communicate(timeout=120)
     kept = ": what has arrived is kept; the next pull goes on from there" if verb == "pull" else ""
     assert errors.splitlines()[-1] == word + kept
     assert "Traceback" not in errors

@@ -97,7 +97,7 @@ class Cluster:
 
     def servers(self) -> list[dict[str, str]]:
         """What HAProxy has counted for each replica in each backend; ``status`` is what it takes it for."""
-        with urllib.request.urlopen(f"http://{self.admin}/;csv", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://{self.admin}/;csv", timeout=30) as answer:
             rows = csv.DictReader(answer.read().decode().removeprefix("# ").splitlines())
         return [row for row in rows if row["svname"].startswith("replica")]
 

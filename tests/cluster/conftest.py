@@ -21,9 +21,9 @@ from .cluster import Cluster
 
 HURRIED = {
     "ENTREPOT_SERVER__DRAIN_SECONDS": "0",
-    "ENTREPOT_POSTGRESQL__WAIT_SECONDS": "2",
+    "ENTREPOT_POSTGRESQL__WAIT_SECONDS": "4",
     "ENTREPOT_S3__WAIT_SECONDS": "2",
-    "ENTREPOT_S3__READ_TIMEOUT_SECONDS": "3",
+    "ENTREPOT_S3__READ_TIMEOUT_SECONDS": "8",
 }
 
 
@@ -50,7 +50,7 @@ def _cluster(
 def cluster(_cluster: Cluster) -> Iterator[Cluster]:
     yield _cluster
     _cluster.heal()
-    eventually(lambda: all(is_ready(replica) for replica in _cluster.replicas), seconds=30)
+    eventually(lambda: all(is_ready(replica) for replica in _cluster.replicas), seconds=90)
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 class Hurried(NamedTuple):
-    """A replica that waits for two seconds only before it says that something is away, and its way to the database."""
+    """A replica that soon says that something is away, and its way to the database."""
 
     replica: RegistryProcess
     network: TcpProxy
@@ -81,7 +81,7 @@ def network(_hurried: Hurried) -> Iterator[TcpProxy]:
     """Between ``hurried`` and the database."""
     yield _hurried.network
     _hurried.network.heal()
-    eventually(lambda: is_ready(_hurried.replica), seconds=30)
+    eventually(lambda: is_ready(_hurried.replica), seconds=90)
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ def homes() -> Iterator[Path]:
 @pytest.mark.parametrize(
     "faults",
     [
-        pytest.param(SHORT, id="one-of-each-kind", marks=pytest.mark.timeout(600)),
+        pytest.param(SHORT, id="one-of-each-kind", marks=pytest.mark.timeout(1500)),
         pytest.param(FAULTS, id="all", marks=[pytest.mark.slow, pytest.mark.timeout(2400)]),
     ],
 )

@@ -22,7 +22,7 @@ def test_push_thirty_blobs_at_once_keeps_the_worker_small(cluster: Cluster, name
         def push(number: int) -> int:
             content = number.to_bytes(2, "big") * (32 * MIB // 2)
             target = f"/v2/{name}/blobs/uploads/?digest={Digest.of(content)}"
-            return ask(replica.port, "POST", target, body=content).status
+            return ask(replica.port, "POST", target, body=content, seconds=240).status
 
         with ThreadPoolExecutor(_PUSHES_AT_ONCE) as pool:
             assert set(pool.map(push, range(_PUSHES_AT_ONCE))) == {201}

@@ -22,7 +22,7 @@ _SOON = {"ENTREPOT_UPLOADS__EXPIRE_AFTER_SECONDS": "1", "ENTREPOT_UPLOADS__EXPIR
 def push(port: int) -> None:
     """In one request; nobody will answer it."""
     target = f"/v2/team/app/blobs/uploads/?digest={Digest.of(CONTENT)}"
-    with Wire(port, timeout=60) as wire:
+    with Wire(port, timeout=120) as wire:
         wire.send(request("POST", target, {}, CONTENT))
         wire.reply()
 
@@ -53,8 +53,8 @@ def test_bytes_of_a_killed_replica_that_no_listing_shows_are_removed_by_another(
     assert ceph.open_uploads() == []
     with RegistryProcess(tmp_path / "other", flags=flags, environment={**ceph.environment, **_SOON}):
         postgresql_server.sql("UPDATE leases SET expires_at = 1 WHERE name LIKE 'upload:%'", database)
-        eventually(lambda: list(ceph.keys()) == ["store-id"], seconds=30)
-        eventually(lambda: _traces(postgresql_server, database) == "0")
+        eventually(lambda: list(ceph.keys()) == ["store-id"], seconds=90)
+        eventually(lambda: _traces(postgresql_server, database) == "0", seconds=60)
     postgresql_server.drop_database(database)
 
 

@@ -18,13 +18,13 @@ def mishaps(cluster: Cluster) -> dict[str, int]:
 
 @pytest.mark.slow
 def test_rolling_restart_loses_no_request_and_balancer_never_tries_again(cluster: Cluster) -> None:
-    eventually(lambda: sees_all(cluster), seconds=15)
+    eventually(lambda: sees_all(cluster), seconds=60)
     before = mishaps(cluster)
     with load(cluster.host, clients=3) as (done, failed):
         for replica in cluster.replicas:
             replica.stop()
             replica.start()
-            eventually(lambda: sees_all(cluster), seconds=15)
+            eventually(lambda: sees_all(cluster), seconds=60)
     assert not failed, f"{failed}, beside {done}"
     assert mishaps(cluster) == before
     assert done["GET"] > 50

@@ -81,7 +81,7 @@ class Haproxy(LoadBalancer):
 
     def states(self) -> dict[str, str]:
         """Of each replica in each backend, as ``ready/replica1``, what HAProxy takes it for."""
-        with urllib.request.urlopen(f"http://{self.admin}/;csv", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://{self.admin}/;csv", timeout=30) as answer:
             rows = csv.DictReader(answer.read().decode().removeprefix("# ").splitlines())
         return {f"{row['pxname']}/{row['svname']}": row["status"] for row in rows if "replica" in row["svname"]}
 

@@ -12,7 +12,7 @@ from tests.deploy.replicas import Replicas, load, wait_until
 
 pytestmark = pytest.mark.interop
 
-DRAIN_SECONDS = 1.0  # ten times as long as it takes the load balancer to notice
+DRAIN_SECONDS = 4.0  # it takes the load balancer a tenth of one to notice, if the machine is not busy
 _CONFIGURATION = """
 defaults
     mode {mode}
@@ -20,7 +20,7 @@ defaults
     timeout connect 5s
     timeout client 60s
     timeout server 60s
-    timeout check 5s
+    timeout check 20s
 
 frontend admin
     mode http

@@ -88,13 +88,13 @@ def test_finishes_running_transfers_when_their_replica_is_stopped(balancer: Load
     for thread in threads:
         thread.start()
     for event in begun:
-        assert event.wait(20)
+        assert event.wait(60)
     stopping = threading.Thread(target=replicas.all[0].stop)
     stopping.start()
     wait_until("the replica takes no connections", lambda: not _takes_connections(replicas.all[0].host))
     gate.set()
     for thread in [*threads, stopping]:
-        thread.join(60)
+        thread.join(120)
     for context in uploading:
         context.__exit__(None, None, None)
     assert sorted(results) == sorted(map(_digest_of_halted, range(3)))
@@ -103,7 +103,7 @@ def test_finishes_running_transfers_when_their_replica_is_stopped(balancer: Load
 def _halted(number: int, gate: threading.Event, begun: threading.Event) -> Iterator[bytes]:
     yield from pieces(number, 2)
     begun.set()
-    assert gate.wait(30)
+    assert gate.wait(120)
     yield from pieces(number + 100, 2)
 
 
@@ -146,7 +146,7 @@ def test_gives_no_new_requests_to_a_replica_that_is_drained(haproxy: Haproxy, re
 
 
 def _requests(host: str) -> float:
-    with urllib.request.urlopen(f"http://{host}/metrics", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://{host}/metrics", timeout=60) as answer:
         lines = answer.read().decode().splitlines()
     return sum(
         float(line.rpartition(" ")[2])
@@ -231,7 +231,7 @@ def test_asks_for_passwords_over_tls(
     headers = {"Authorization": f"Basic {login}"} if user else {}
     request = urllib.request.Request(f"https://{locked[0]}{path}", method=method, headers=headers)
     try:
-        with urllib.request.urlopen(request, context=locked[1], timeout=20) as answer:
+        with urllib.request.urlopen(request, context=locked[1], timeout=60) as answer:
             status = answer.status
     except urllib.error.HTTPError as error:
         status = error.code

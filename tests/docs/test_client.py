@@ -17,6 +17,7 @@ from entrepot.transport.registries_conf import read_rules
 from tests.docs.conftest import StandIn
 from tests.docs.console import Shell, rewrite
 from tests.docs.publishing import plain_image, publish
+from tests.hostile.waiting import eventually
 
 PAGE = Path(__file__).parents[2] / "docs" / "client.md"
 TEXT = PAGE.read_text("utf-8")
@@ -73,6 +74,7 @@ def shell(
 
     def serve() -> str:
         store_server.start()
+        eventually(lambda: store_server.log_text().count("\n") >= 2, seconds=60)
         return "\n".join(store_server.log_text().splitlines()[:2])
 
     shown = {

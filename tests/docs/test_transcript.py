@@ -21,6 +21,7 @@ from entrepot.testing.token_server import GuardedRegistry
 from tests.docs.conftest import StandIn
 from tests.docs.console import Shell, rewrite
 from tests.docs.publishing import plain_image, publish
+from tests.hostile.waiting import eventually
 
 PAGE = Path(__file__).parents[2] / "docs" / "transcript.md"
 
@@ -56,6 +57,7 @@ def shell(
 ) -> Shell:
     def serve() -> str:
         local.start()
+        eventually(lambda: local.log_text().count("\n") >= 2, seconds=60)
         return "\n".join(local.log_text().splitlines()[:2])
 
     layers = tuple(layer.digest for image in (*IMAGES.values(), MINE) for layer in image.layers)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-TIMEOUT_SECONDS = 110  # below pytest's own limit, so that the command's output is shown
+TIMEOUT_SECONDS = 250  # below pytest's own limit, so that the command's output is shown
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import NoReturn, Self
 import pytest
 
 STRICT = os.environ.get("ENTREPOT_INTEROP_STRICT") == "1"  # now: tests run without these variables
-START_SECONDS = 30
+START_SECONDS = 120
 STOP_SECONDS = 20
 
 

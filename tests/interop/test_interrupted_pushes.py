@@ -41,10 +41,10 @@ def test_push_killed_half_way_leaves_nothing_and_succeeds_on_retry(
         client.load(image, name)
         image_id = client.image_id(name)
         pushing = client.begin_push(name)
-        assert proxy.held.wait(60)
+        assert proxy.held.wait(120)
         pushing.kill()
         pushing.wait()
-        assert proxy.gone.wait(60)
+        assert proxy.gone.wait(120)
         assert manifest_answer(name).status == 404
         assert blob_answer(name, image.layers[0].digest).status == 404
         client.push(name).checked()

@@ -13,6 +13,7 @@ from .clients import CommandLine
 from .commands import Outcome
 
 _LAYER_LINE = re.compile(r"^[0-9a-f]{12}: ", re.MULTILINE)
+_HOW_FAR = re.compile(r"^(Downloading|Pushing|Copying): .*\n", re.MULTILINE)  # on a machine that is busy
 _PREFIX = re.compile(r"^(Error response from daemon: |Error: |Error parsing reference: )+")
 _SIZE = re.compile(r"\b\d+(\.\d+)?[kM]?B\b *")
 
@@ -43,7 +44,7 @@ def complaint(outcome: Outcome) -> str:
 
 def transfer_lines(text: str) -> tuple[list[str], Counter[str]]:
     """The lines about the whole, in order; and those about layers, whose IDs and order differ, counted."""
-    lines = text.splitlines()
+    lines = _HOW_FAR.sub("", text).splitlines()
     whole = [line for line in lines if not _LAYER_LINE.match(line)]
     return whole, Counter(_LAYER_LINE.sub("", line) for line in lines if _LAYER_LINE.match(line))
 

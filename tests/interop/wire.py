@@ -30,7 +30,7 @@ class Answer:
 
 
 def ask(method: str, host: str, path: str) -> Answer:
-    connection = HTTPConnection(host, timeout=30)
+    connection = HTTPConnection(host, timeout=120)
     try:
         connection.request(method, path, headers={"Accept": _ACCEPT})
         response = connection.getresponse()
@@ -70,7 +70,7 @@ def blob_answer(name: str, digest: str) -> Answer:
 def blob_hash(name: str, digest: str) -> str:
     """The sha256 of what a GET of the blob gives, as a digest."""
     host, repository, _ = split_name(name)
-    connection, received = HTTPConnection(host, timeout=60), hashlib.sha256()
+    connection, received = HTTPConnection(host, timeout=120), hashlib.sha256()
     try:
         connection.request("GET", f"/v2/{repository}/blobs/{digest}")
         response = connection.getresponse()

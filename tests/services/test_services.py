@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -41,13 +40,13 @@ def test_postgresql_started_again_has_its_data(private_postgresql: PostgresqlSer
 
 def test_frozen_gateway_takes_connections_and_answers_after(private_ceph: CephServer) -> None:
     private_ceph.gateway.freeze()
-    with socket.create_connection(("127.0.0.1", private_ceph.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", private_ceph.port), timeout=60) as connection:
         connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
         connection.settimeout(0.5)
         with pytest.raises(TimeoutError):
             connection.recv(1)
         private_ceph.gateway.resume()
-        connection.settimeout(10)
+        connection.settimeout(60)
         assert connection.recv(4).startswith(b"HTTP")
 
 
@@ -73,10 +72,9 @@ def test_everything_listens_on_loopback_only(
 ) -> None:
     ports = [postgresql_server.port, *(int(place.endpoint.rpartition(":")[2]) for place in (ceph, seaweedfs))]
     address = _address_of_this_computer()
-    deadline = time.monotonic() + 10
     for port in ports:
         with pytest.raises(OSError, match="refused"):
-            socket.create_connection((address, port), timeout=deadline - time.monotonic())
+            socket.create_connection((address, port), timeout=60)
 
 
 _RUN = """
@@ -97,7 +95,7 @@ def test_run_that_is_killed_leaves_no_server_behind(tmp_path: Path) -> None:
         assert run.stdout is not None
         server = int(run.stdout.readline())
         run.kill()
-    eventually(lambda: not is_alive(server))
+    eventually(lambda: not is_alive(server), seconds=60)
 
 
 def _address_of_this_computer() -> str:

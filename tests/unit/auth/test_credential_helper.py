@@ -70,11 +70,11 @@ def test_get_credentials_from_a_helper_that_cannot_be_run_fails(helpers: Path, e
 
 
 def test_get_credentials_from_a_hanging_helper_ends(write_helper: WriteHelper, environment: dict[str, str]) -> None:
-    write_helper("slow", "import subprocess; subprocess.run(['sleep', '20'])")  # whose child holds on to its output
+    write_helper("slow", "import subprocess; subprocess.run(['sleep', '100'])")  # whose child holds on to its output
     began = time.monotonic()
     with pytest.raises(CredentialHelperFailed, match=r"it did not answer within 0\.5 s"):
         CredentialHelper("slow", environment, time_limit_seconds=0.5).get(HOST)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
 
 
 def test_get_credentials_without_secret_is_nobody(write_helper: WriteHelper, environment: dict[str, str]) -> None:

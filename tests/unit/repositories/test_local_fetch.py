@@ -124,7 +124,7 @@ async def test_fetch_that_waits_finds_what_the_other_has_finished(
     here: LocalRepository, there: LocalRepository, algorithm: str
 ) -> None:
     digest = Digest.of(CONTENT, algorithm)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async with here.fetch_blob(digest, SIZE) as fetching:
             waiting = asyncio.create_task(fetch(there, digest))
             await fetching.write(0, chunks(CONTENT))
@@ -227,7 +227,7 @@ WAYS: dict[str, Store] = {
 async def test_blob_is_neither_committed_nor_recorded_while_somebody_deletes(
     here: LocalRepository, store: PartialStore, way: str
 ) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async with store.guard(alone=True):
             storing = asyncio.ensure_future(WAYS[way](here))
             await asyncio.wait({storing}, timeout=0.2)
@@ -246,7 +246,7 @@ async def test_nobody_deletes_between_commit_and_record(
     plan.set(Fault("before_commit", "hold", on="FULL"))
     storing = asyncio.ensure_future(WAYS[way](here))
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not [call for call in plan.calls() if call.subject == "FULL"]:
                 await asyncio.sleep(0.01)
         assert len([blob async for blob in store.walk()]) == 2

@@ -137,7 +137,7 @@ async def test_held_claim_keeps_others_out_until_it_is_dropped() -> None:
     assert held is not None
     held.require()
     assert await HeldClaim.take(claims, "a", wait_seconds=0.02) is None
-    waiting = asyncio.create_task(HeldClaim.take(claims, "a", wait_seconds=10))
+    waiting = asyncio.create_task(HeldClaim.take(claims, "a", wait_seconds=60))
     await held.drop()
     following = await waiting
     assert following is not None

@@ -227,7 +227,7 @@ async def test_write_that_is_cancelled_does_not_lose_its_file_to_a_thread(
 
 
 async def test_resume_upload_waits_for_its_holder(root: Path) -> None:
-    store = FilesystemBlobStore(root, lock_wait_seconds=10)
+    store = FilesystemBlobStore(root, lock_wait_seconds=60)
     upload, state = await begun(store)
     waiting = asyncio.create_task(store.resume_upload(state))
     await asyncio.wait({waiting}, timeout=0.05)

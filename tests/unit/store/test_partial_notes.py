@@ -47,7 +47,7 @@ async def killed(root: Path, tmp_path: Path) -> Path:
 async def killed_after(count: int, root: Path, copy: Path) -> Path:
     """A copy of the folder while it is written to is what a kill would leave."""
     store = FilesystemBlobStore(root, save_partials=Often(noted=MIB))
-    async with asyncio.timeout(10), store.open_partial(DIGEST, END) as partial:
+    async with asyncio.timeout(60), store.open_partial(DIGEST, END) as partial:
         await partial.write(partial.prefix(), pieces_of(CONTENT[partial.prefix() : count]))
         while noted(root) < count:  # it is written behind our back
             await asyncio.sleep(0.01)

@@ -78,7 +78,7 @@ async def test_killed_process_leaves_all_but_the_last_interval(
 ) -> None:
     """A copy of the folder while it is written to is what a kill would leave."""
     killed = FilesystemBlobStore(tmp_path / "killed")
-    async with asyncio.timeout(10), store.open_partial(DIGEST, len(CONTENT)) as partial:
+    async with asyncio.timeout(60), store.open_partial(DIGEST, len(CONTENT)) as partial:
         await partial.write(0, pieces_of(CONTENT[: 4 * MIB]))
         left = len(CONTENT)
         while left > 3 * MIB:  # the last claims are written behind our back
@@ -90,7 +90,7 @@ async def test_killed_process_leaves_all_but_the_last_interval(
 
 async def test_slow_download_is_saved_after_some_seconds(root: Path) -> None:
     store = FilesystemBlobStore(root, save_partials=Often(seconds=0.0))
-    async with asyncio.timeout(10), store.open_partial(LONG_DIGEST, END) as partial:
+    async with asyncio.timeout(60), store.open_partial(LONG_DIGEST, END) as partial:
         await partial.write(0, chunks(b"some", b"bytes"))
         while not claim_file(root).exists():
             await asyncio.sleep(0.01)
@@ -257,7 +257,7 @@ async def test_claim_that_finds_no_space_while_more_comes_ends_the_write(
     store: FilesystemBlobStore, plan: FaultPlan
 ) -> None:
     plan.set(Fault("write", "full", on=".json"))
-    async with asyncio.timeout(10), store.open_partial(DIGEST, len(CONTENT)) as partial:
+    async with asyncio.timeout(60), store.open_partial(DIGEST, len(CONTENT)) as partial:
         await partial.write(0, chunks(CONTENT[:MIB]))
         while not [call for call in plan.calls() if call.subject.endswith(".json.new")]:
             await asyncio.sleep(0.01)
@@ -328,7 +328,7 @@ async def test_fetch_cancelled_anywhere_lets_go_and_can_be_taken_up(
     with suppress(asyncio.CancelledError):
         await fetching
     assert [path for path in open_files() if path.startswith(f"{root}/")] == []
-    await asyncio.wait_for(require_fetched(store, CONTENT), 10)
+    await asyncio.wait_for(require_fetched(store, CONTENT), 60)
 
 
 async def test_write_after_leaving_is_refused(store: FilesystemBlobStore) -> None:

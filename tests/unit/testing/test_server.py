@@ -55,7 +55,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
 
 
 def ask(process: RegistryProcess, variable: str) -> str:
-    connection = http.client.HTTPConnection(process.host, timeout=5)
+    connection = http.client.HTTPConnection(process.host, timeout=60)
     connection.request("GET", f"/{variable}")
     text = connection.getresponse().read().decode()
     connection.close()
@@ -137,4 +137,5 @@ def test_pid_before_start_is_refused(make: Make) -> None:
 
 def test_free_port_can_be_bound() -> None:
     with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
         listener.bind(("127.0.0.1", free_port()))

@@ -37,7 +37,7 @@ class Reply:
 def ask(
     registry: GuardedRegistry, method: str, path: str, headers: Mapping[str, str] | None = None, body: Any = None
 ) -> Reply:
-    connection = http.client.HTTPConnection(registry.host, timeout=10)
+    connection = http.client.HTTPConnection(registry.host, timeout=60)
     try:
         connection.request(method, path, body, dict(headers or {}))
         response = connection.getresponse()

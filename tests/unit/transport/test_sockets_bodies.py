@@ -35,7 +35,7 @@ async def test_read_body_that_broke_off_before_it_was_read_gives_all_that_came()
     content = bytes(range(256)) * 4000
     over, came = exchange(), bytearray()
     async with serving(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n" + content)) as port:
-        async with asyncio.timeout(10), over.send(Request("GET", f"http://{HOST}:{port}/")) as response:
+        async with asyncio.timeout(60), over.send(Request("GET", f"http://{HOST}:{port}/")) as response:
             while response._response.content.exception() is None:
                 await asyncio.sleep(0.01)
             with pytest.raises(ConnectionFailed, match="unexpected EOF"):
