@@ -13,6 +13,13 @@ from entrepot.metadata.sqlite import SqliteMetadata
 from entrepot.testing.shared_metadata_suite import SharedMetadataSuite
 
 
+def patient(url: str) -> PostgresOptions:
+    """With limits that a busy machine does not reach."""
+    return PostgresOptions(
+        url, statement_timeout_seconds=90, lock_timeout_seconds=60, wait_seconds=90, silence_seconds=30
+    )
+
+
 class TestSqliteMetadata(SharedMetadataSuite):
     @pytest.fixture
     async def metadata(self, database: Path) -> AsyncIterator[SqliteMetadata]:
@@ -30,12 +37,12 @@ class TestSqliteMetadata(SharedMetadataSuite):
 class TestPostgresMetadata(SharedMetadataSuite):
     @pytest.fixture
     async def metadata(self, postgresql: str) -> AsyncIterator[PostgresMetadata]:
-        metadata = PostgresMetadata(PostgresOptions(postgresql))
+        metadata = PostgresMetadata(patient(postgresql))
         yield metadata
         await metadata.close()
 
     @pytest.fixture
     async def second_metadata(self, postgresql: str) -> AsyncIterator[PostgresMetadata]:
-        metadata = PostgresMetadata(PostgresOptions(postgresql))
+        metadata = PostgresMetadata(patient(postgresql))
         yield metadata
         await metadata.close()

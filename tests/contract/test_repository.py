@@ -11,7 +11,6 @@ import pytest
 
 from entrepot.metadata.claims import LeaseClaims
 from entrepot.metadata.postgres import PostgresMetadata
-from entrepot.metadata.postgres_options import PostgresOptions
 from entrepot.metadata.sqlite import SqliteMetadata
 from entrepot.metadata.statistics import Statistics, count_everything
 from entrepot.repositories.local import LocalRegistry
@@ -24,6 +23,8 @@ from entrepot.testing.repository_suite import RepositorySuite, SharedRepositoryS
 from entrepot.testing.repository_upload_suite import RequireEmpty
 from entrepot.testing.upload_suite import require_empty as require_empty_store
 from tests.services.s3 import S3Place
+
+from .test_metadata import patient
 
 WAIT_SECONDS = 90.0  # for other writers of an upload, on a busy machine
 
@@ -71,13 +72,13 @@ class TestLocalRepositoryOnPostgresql(_Local, SharedRepositorySuite):
 
     @pytest.fixture
     async def registry(self, store: BlobStore, postgresql: str) -> AsyncIterator[LocalRegistry]:
-        metadata = PostgresMetadata(PostgresOptions(postgresql))
+        metadata = PostgresMetadata(patient(postgresql))
         yield LocalRegistry(store, metadata)
         await metadata.close()
 
     @pytest.fixture
     async def second_registry(self, tmp_path: Path, postgresql: str) -> AsyncIterator[LocalRegistry]:
-        metadata = PostgresMetadata(PostgresOptions(postgresql))
+        metadata = PostgresMetadata(patient(postgresql))
         yield LocalRegistry(FilesystemBlobStore(tmp_path, lock_wait_seconds=WAIT_SECONDS), metadata)
         await metadata.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -112,15 +113,17 @@ async def test_move_to_a_bucket_that_is_in_use_is_refused(
 async def test_move_waits_for_a_database_that_restarts(
     source: Place, private_postgresql: PostgresqlServer, tmp_path: Path
 ) -> None:
-    options = PostgresOptions(private_postgresql.url(private_postgresql.new_database()))
+    options = PostgresOptions(private_postgresql.url(private_postgresql.new_database()), wait_seconds=120)
     await asyncio.to_thread(upgrade_postgresql, options)
     restarted: list[Step] = []
 
     def restart(progress: Progress) -> None:
         if progress.step is Step.ROWS and not restarted:
             restarted.append(progress.step)
-            private_postgresql.restart()
+            private_postgresql.stop()
+            starting.start()
 
+    starting = threading.Thread(target=private_postgresql.start)
     metadata = PostgresMetadata(options)
     try:
         target = Place(metadata, source.store, "postgresql://new", "file:///old")
@@ -128,4 +131,5 @@ async def test_move_waits_for_a_database_that_restarts(
         assert (moved.is_clean, restarted) == (True, [Step.ROWS])
         assert await picture(metadata, source.store) == await picture(source.metadata, source.store)
     finally:
+        starting.join()
         await metadata.close()
