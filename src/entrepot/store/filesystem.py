@@ -16,7 +16,6 @@ from entrepot.hashing import RunningHash
 from entrepot.store.base import Checkpoint, IsRecorded, StoredBlob, UploadState
 from entrepot.store.disk import Disk
 from entrepot.store.folder import READ_PIECE, BlobFolder, hash_file
-from entrepot.store.guard import FolderGuard
 from entrepot.store.partials import FilesystemPartial, FilesystemPartials, Often
 from entrepot.store.threads import DiskThreads
 
@@ -45,7 +44,6 @@ class FilesystemBlobStore:
         self._threads = DiskThreads(threads)
         self._lock_wait_seconds = lock_wait_seconds
         self._reads = 0
-        self._guard = FolderGuard(root)
         self._partials = FilesystemPartials(self._folder, self._threads, save_partials or Often())
 
     async def find_id(self) -> str | None:
@@ -145,7 +143,7 @@ class FilesystemBlobStore:
         return await self._partials.discard(digest)
 
     def guard(self, *, alone: bool = False) -> AbstractAsyncContextManager[None]:
-        return self._guard.held(alone=alone)
+        return self._folder.guard.held(alone=alone)
 
     async def check(self) -> None:
         await self._threads.run(self._folder.make, self._folder.blobs)

@@ -25,6 +25,7 @@ from entrepot.errors import Corrupt, UploadUnknown
 from entrepot.hashing import RunningHash
 from entrepot.store.base import StoredBlob, UploadState
 from entrepot.store.disk import Disk
+from entrepot.store.guard import FolderGuard
 
 READ_PIECE = 1024 * 1024
 ID_FILE = "store-id"
@@ -39,6 +40,7 @@ class BlobFolder:
         self.partials = root / "partials"
         self.quarantined = root / "quarantine"
         self.disk = disk
+        self.guard = FolderGuard(root)
         self._root = root
         self._made: set[Path] = set()
 
@@ -196,7 +198,10 @@ class BlobFolder:
         except FileNotFoundError:
             return True
         try:
-            return not _is_good(fd, blob.digest) and self._take_out(source, blob.digest, fd)
+            if _is_good(fd, blob.digest):
+                return False
+            with self.guard.held_alone():  # nobody has pushed it anew and not recorded that yet
+                return self._take_out(source, blob.digest, fd)
         finally:
             os.close(fd)
 

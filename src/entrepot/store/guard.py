@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from entrepot.store.threads import translate
@@ -33,6 +33,19 @@ class FolderGuard:
         opened: list[int] = []
         try:
             await self._enter(opened, alone=alone)
+            yield
+        finally:
+            for fd in opened:
+                os.close(fd)
+
+    @contextmanager
+    def held_alone(self) -> Iterator[None]:
+        """The same in a thread, which it blocks. Raises OSError."""
+        opened: list[int] = []
+        try:
+            for path in (self._turn, self._lock):
+                opened.append(_open(path))
+                fcntl.flock(opened[-1], fcntl.LOCK_EX)
             yield
         finally:
             for fd in opened:

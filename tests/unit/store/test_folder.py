@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -195,6 +196,30 @@ def test_quarantine_leaves_what_is_pushed_anew_meanwhile(tmp_path: Path) -> None
     assert not BlobFolder(tmp_path, RacingDisk(path)).quarantine(BLOB)
     assert path.read_bytes() == CONTENT
     assert list((tmp_path / "quarantine").iterdir()) == []
+
+
+async def test_quarantine_waits_for_who_has_pushed_and_not_recorded(tmp_path: Path) -> None:
+    path = put(tmp_path, b"damaged")
+    folder = BlobFolder(tmp_path, Disk())
+    async with folder.guard.held(alone=False):
+        working = asyncio.ensure_future(asyncio.to_thread(folder.quarantine, BLOB))
+        while not is_locked(tmp_path / "guard.turn"):
+            assert not working.done()
+            await asyncio.sleep(0)
+        assert path.exists()
+    assert await working
+    assert not path.exists()
+
+
+def is_locked(path: Path) -> bool:
+    fd = os.open(path, os.O_RDONLY | os.O_CREAT)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
 
 
 def test_hash_blob_that_is_missing_is_corrupt(tmp_path: Path) -> None:
