@@ -50,7 +50,7 @@ def test_run_official_suite_has_neither_failures_nor_skips(
 def run_suite(folder: Path, options: dict[str, str]) -> dict[str, int]:
     assert PROGRAM is not None
     environment = {**os.environ, **options, "OCI_RESULTS_DIR": str(folder)}
-    run = subprocess.run([PROGRAM], cwd=folder, env=environment, capture_output=True, text=True, timeout=100)
+    run = subprocess.run([PROGRAM], cwd=folder, env=environment, capture_output=True, text=True, timeout=250)
     print(run.stdout[-5000:], run.stderr[-5000:])
     (suite,) = ElementTree.parse(folder / "junit.xml").getroot()
     return {name: int(suite.get(name, 0)) for name in ("tests", "failures", "errors", "skipped")}
