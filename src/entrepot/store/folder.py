@@ -52,7 +52,13 @@ class BlobFolder:
             return None
 
     def write_id(self, store_id: str) -> None:
-        (self._root / ID_FILE).write_text(f"{store_id}\n", "utf-8")
+        new = self._root / f".{ID_FILE}.{uuid.uuid4().hex}"
+        try:
+            new.write_text(f"{store_id}\n", "utf-8")
+            new.replace(self._root / ID_FILE)  # another replica may read it right now
+        except BaseException:
+            new.unlink(missing_ok=True)
+            raise
 
     def make(self, folder: Path) -> None:
         """Create a folder of the store if it is not there; it is durable then, whoever has created it."""

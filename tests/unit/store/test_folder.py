@@ -198,6 +198,19 @@ def test_quarantine_leaves_what_is_pushed_anew_meanwhile(tmp_path: Path) -> None
     assert list((tmp_path / "quarantine").iterdir()) == []
 
 
+def test_read_id_while_it_is_written_finds_the_one_or_the_other(tmp_path: Path) -> None:
+    folder = BlobFolder(tmp_path, Disk())
+    folder.write_id("a")
+
+    def write_and_read(number: int) -> str | None:
+        folder.write_id("ab"[number % 2])
+        return folder.read_id()
+
+    with ThreadPoolExecutor(4) as threads:
+        assert set(threads.map(write_and_read, range(1000))) == {"a", "b"}
+    assert [path.name for path in tmp_path.iterdir()] == ["store-id"]
+
+
 async def test_quarantine_waits_for_who_has_pushed_and_not_recorded(tmp_path: Path) -> None:
     path = put(tmp_path, b"damaged")
     folder = BlobFolder(tmp_path, Disk())
