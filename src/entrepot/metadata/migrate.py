@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from entrepot.errors import Corrupt
-from entrepot.metadata.sqlite_connection import translated
+from entrepot.metadata.sqlite_connection import BUSY_SECONDS, translated
 from entrepot.metadata.versions import HEAD, Version
 
 NEW_DATABASE = "sqlite_new.sql"  # see new_database.py
@@ -43,14 +43,14 @@ def is_current(path: Path) -> bool:
 def _keep_a_log(path: Path) -> None:
     # Here, where nobody else is: of two workers that do it at once, one is told that the database is locked, at
     # once, whatever its timeout.
-    with closing(sqlite3.connect(path)) as connection:
+    with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
 
 
 def _version(path: Path) -> Version:
     if not path.exists():
         return Version()
-    with closing(sqlite3.connect(path)) as connection:
+    with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
         return Version(
             _one(connection, "SELECT version_num FROM alembic_version"),
             _one(connection, "SELECT least FROM compatibility"),
@@ -60,15 +60,17 @@ def _version(path: Path) -> Version:
 def _one(connection: sqlite3.Connection, select: str) -> str | None:
     try:
         rows = connection.execute(select).fetchall()
-    except sqlite3.OperationalError:
-        return None
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise
+        return None  # there is no such table
     return rows[0][0] if rows else None
 
 
 def _is_new(path: Path) -> bool:
     if not path.exists():
         return True
-    with closing(sqlite3.connect(path)) as connection:
+    with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
         return not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
 
 

@@ -14,7 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from entrepot.errors import Corrupt, Unavailable
+from entrepot.errors import Corrupt, DatabaseBusy, Unavailable
 from entrepot.metadata import migrate
 from entrepot.metadata.migrate import NEW_DATABASE, is_current, run_migrations, upgrade_sqlite
 from entrepot.metadata.new_database import script
@@ -143,6 +143,17 @@ def test_path_that_cannot_be_opened_is_reported(path: Path) -> None:
     path.mkdir()
     with pytest.raises(Unavailable, match="unable to open database file"):
         upgrade_sqlite(path)
+
+
+def test_database_that_is_busy_is_not_taken_for_one_of_no_version(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrate, "BUSY_SECONDS", 0.05)
+    upgrade_sqlite(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(DatabaseBusy):
+            is_current(path)
+    assert is_current(path)
 
 
 def test_upgrade_of_the_first_version_goes_step_by_step(path: Path, tmp_path: Path) -> None:
