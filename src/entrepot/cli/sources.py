@@ -83,7 +83,7 @@ def _place(text: str) -> Place | None:
 
 async def _of_store(client: Client, text: str) -> Read:
     try:
-        found = await client.store.metadata.read(locate(text, host_platform()))
+        found = await client.store.metadata.read_much(locate(text, host_platform()))
     except ManifestUnknown as error:
         hint = f"entrepot pull {text} fetches it; elsewhere it may be named as {PLACES_HELP}"
         raise ManifestUnknown(error.message, **{**error.detail, "hint": hint}) from error

@@ -52,7 +52,7 @@ class Push:
         """The name that a part of an index came by, before it was given others."""
         for child in root.children:
             for name in await self.store.metadata.read_much(origins.holders(child.digest)):
-                shelf = await self.store.metadata.read(read_shelf(RepositoryName(name)))
+                shelf = await self.store.metadata.read_much(read_shelf(RepositoryName(name)))
                 kept = shelf.manifests.get(root.digest) if shelf is not None else None
                 if kept is not None:
                     target = Tag(kept.tags[0].name) if kept.tags else root.digest

@@ -64,7 +64,7 @@ class Save:
         return [(await self._locate(name.familiar), name) for name in names]
 
     async def _locate(self, text: str) -> Found:
-        return await self.store.metadata.read(locate(text, self.platform or host_platform()))
+        return await self.store.metadata.read_much(locate(text, self.platform or host_platform()))
 
     async def _all_tags(self, text: str) -> list[ImageReference]:
         """Of a bare name that is a repository's, each of its tags."""
@@ -74,7 +74,7 @@ class Save:
             return []
         if reference.tag is not None or reference.digest is not None:
             return []
-        shelf = await self.store.metadata.read(read_shelf(reference.stored_name))
+        shelf = await self.store.metadata.read_much(read_shelf(reference.stored_name))
         tags = sorted(tag.name for kept in shelf.manifests.values() for tag in kept.tags) if shelf else []
         return [reference.at(Tag(tag)) for tag in tags]
 

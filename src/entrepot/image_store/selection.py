@@ -11,7 +11,7 @@ from entrepot.image_store.filters import Filters
 from entrepot.image_store.listing import ImageRow, Library, newest_first, read_library, rows_of, seconds_of
 from entrepot.image_store.lookup import locate_in
 from entrepot.metadata.migrate import is_current
-from entrepot.metadata.sqlite_connection import connect, drive
+from entrepot.metadata.sqlite_connection import connect, drive_at_one_moment
 from entrepot.platforms import Platform
 
 
@@ -45,7 +45,7 @@ def list_at_once(root: Path, filters: Filters, wanted: Platform, now: float, *, 
     if not is_current(path):
         return None
     with closing(connect(path)) as connection:
-        library = drive(connection, read_library(wanted))
+        library = drive_at_one_moment(connection, read_library(wanted))
     if library.missing_configs:
         return None
     return select_rows(library, filters, wanted, now, digests=digests)

@@ -54,7 +54,7 @@ class ImageStore:
 
     async def find(self, text: str) -> Found:
         """What a name or an ID leads to, maybe an index. Raises ManifestUnknown, NameInvalid."""
-        return await self._metadata.read(locate(text, self.platform))
+        return await self._metadata.read_much(locate(text, self.platform))
 
     async def resolve(self, text: str, platform: Platform | None = None) -> ImageRecord:
         """The image that a name, ``NAME@DIGEST``, an ID or the beginning of an ID means.

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 from entrepot.errors import Unavailable
 from entrepot.metadata.base import Operation
-from entrepot.metadata.sqlite_connection import connect, drive, translated
+from entrepot.metadata.sqlite_connection import connect, drive, drive_at_one_moment, translated
 
 MOST_IN_ONE_TRANSACTION = 64
 
@@ -85,7 +85,7 @@ class SqliteMetadata:
     def _read_there(self, operation: Operation[T]) -> T:
         if self._much_reader is None:
             self._much_reader = self._connect()
-        return self._drive(self._much_reader, operation)
+        return drive_at_one_moment(self._much_reader, operation)
 
     async def write(self, operation: Operation[T], *, durable: bool = True) -> T:
         if self._writer is None:

@@ -56,6 +56,17 @@ def drive(connection: sqlite3.Connection, operation: Operation[T]) -> T:
             return result
 
 
+def drive_at_one_moment(connection: sqlite3.Connection, operation: Operation[T]) -> T:
+    """Run an operation that changes nothing, and whose statements do not see what others change meanwhile."""
+    with translated():
+        connection.execute("BEGIN")
+        try:
+            return drive(connection, operation)
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+
+
 def _execute(connection: sqlite3.Connection, statement: Statement) -> list[Row]:
     if isinstance(statement, Lock):  # there is one writer at a time
         return []

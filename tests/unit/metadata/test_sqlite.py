@@ -92,6 +92,23 @@ async def test_read_while_a_write_is_committed_sees_the_time_before(metadata: Sq
     assert (await metadata.read(count_everything())).blobs == 1
 
 
+@operation
+def count_before_and_after(change: Callable[[], object]) -> Steps[tuple[int, int]]:
+    [[before]] = yield "SELECT count(*) FROM blobs", {}
+    change()
+    [[after]] = yield "SELECT count(*) FROM blobs", {}
+    return before, after
+
+
+async def test_read_much_sees_one_moment(metadata: SqliteMetadata, database: Path) -> None:
+    def change() -> None:
+        with closing(sqlite_connection.connect(database)) as other:
+            sqlite_connection.drive(other, put(b"x"))
+
+    assert await metadata.read_much(count_before_and_after(change)) == (0, 0)
+    assert await metadata.read_much(count_before_and_after(lambda: None)) == (1, 1)
+
+
 @pytest.mark.parametrize(("action", "error"), [("full", StorageFull), ("error", Unavailable)])
 async def test_commit_that_fails_changes_nothing_and_the_next_succeeds(
     metadata: SqliteMetadata, plan: FaultPlan, action: Action, error: type[RegistryError]
