@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import termios
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from mmap import PAGESIZE
 from pathlib import Path
 from threading import Event
 
@@ -18,11 +21,13 @@ import pytest
 from entrepot.cli.main import run
 from entrepot.testing.images import Image, build_image, walk_blobs
 from entrepot.testing.server import RegistryProcess
+from tests.hostile.waiting import eventually
 from tests.services.s3 import S3Place
 
 from .client import Client, push_image
 
 MOVED = ("team/app", "v1")
+_ROOM = 120  # bytes for what a move says: one line or two, of ten
 
 
 @dataclass
@@ -44,11 +49,11 @@ class Moving:
         push_image(self.client, name, tag, image)
         self.images[name, tag] = image
 
-    def begin(self) -> subprocess.Popen[str]:
+    def begin(self, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "entrepot", "admin", "migrate", "--root", str(self.server.root), "--json"]
         command += ["--to", self.url, "--blobs-to", self.store]
         environment = {**os.environ, **self.environment}
-        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=stderr, text=True)
 
     def move(self) -> tuple[int, dict[str, object]]:
         """Run it to its end: exit code and report."""
@@ -174,19 +179,27 @@ def test_interrupted_move_says_what_is_kept_and_lets_pushes_in(moving: Moving) -
 
 
 def test_second_move_beside_the_first_is_refused(moving: Moving) -> None:
-    first = moving.begin()
-    assert first.stderr is not None
-    _until("content: ", first.stderr.readline)
-    first.send_signal(signal.SIGSTOP)
-    try:
+    """The first one waits in the middle: it cannot say how far it is, as nobody listens and the pipe is full."""
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PAGESIZE)
+    filled = os.write(writing, bytes(PAGESIZE - _ROOM))
+    first = moving.begin(stderr=writing)
+    os.close(writing)
+    with open(reading, "rb") as said:
+        eventually(lambda: _unread(reading) > filled)
         second = moving.begin()
         _, err = second.communicate()
         assert second.returncode == 1
         assert "another process is moving sqlite:///" in err
-    finally:
-        first.send_signal(signal.SIGCONT)
+        assert first.poll() is None
+        said.read()
     first.communicate()
     assert first.returncode == 0
+
+
+def _unread(pipe: int) -> int:
+    """How many bytes wait in it."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def _until(text: str, read: Callable[[], str]) -> None:

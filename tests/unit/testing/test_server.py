@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -133,6 +135,18 @@ def test_context_manager_starts_and_stops(make: Make) -> None:
 def test_pid_before_start_is_refused(make: Make) -> None:
     with pytest.raises(RuntimeError, match="was not started"):
         _ = make().pid
+
+
+def test_free_port_is_given_to_nobody_else_in_any_process() -> None:
+    """Nobody listens on it yet, so that looking whether it is free is not enough."""
+    command = [
+        sys.executable,
+        "-c",
+        "from entrepot.testing.server import free_port as f; print(*(f() for _ in range(500)))",
+    ]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    ports = [port for each in running for port in each.communicate()[0].split()]
+    assert len(set(ports)) == len(ports) == 2000
 
 
 def test_free_port_can_be_bound() -> None:
