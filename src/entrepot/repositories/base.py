@@ -82,7 +82,7 @@ class Repository(Protocol):
         """Begin an upload whose digest will be of ``algorithm`` and return its id. Raises TooManyUploads."""
 
     async def upload_offset(self, upload_id: str) -> int:
-        """How many bytes of it are kept. Raises UploadUnknown."""
+        """How many bytes of it are kept; may wait a little for a writer to let go. Raises UploadUnknown."""
 
     async def append(self, upload_id: str, chunk: Chunk) -> int:
         """Append and return the new size. When the pieces break off, what came is kept.

@@ -119,7 +119,7 @@ class LayoutRepository:
         return await self._uploads.begin(algorithm)
 
     async def upload_offset(self, upload_id: str) -> int:
-        return self._folder.upload_offset(upload_id)
+        return await self._uploads.offset(upload_id)
 
     async def append(self, upload_id: str, chunk: Chunk) -> int:
         return await self._uploads.append(upload_id, chunk)

@@ -46,6 +46,15 @@ class LayoutUploads:
             staged.close()
         return staged.size
 
+    async def offset(self, upload_id: str) -> int:
+        """Who asks wants to go on: a writer that has just broken off gets the time to write what came."""
+        try:
+            staged = await self._take(upload_id)
+        except UploadBusy:
+            return self.folder.upload_offset(upload_id)
+        staged.close()
+        return staged.size
+
     async def append(self, upload_id: str, chunk: Chunk) -> int:
         staged = await self._take(upload_id)
         try:

@@ -18,6 +18,7 @@ from entrepot.errors import (
     RequestTimeout,
     SizeInvalid,
     Unavailable,
+    UploadBusy,
     UploadRangeInvalid,
     UploadTooLarge,
     UploadUnknown,
@@ -52,7 +53,13 @@ class LocalUploads:
         return upload.id
 
     async def offset(self, upload_id: str) -> int:
-        return (await self._find(upload_id)).state.offset
+        """Who asks wants to go on: a writer that has just lost its peer gets the time to save what came."""
+        try:
+            found, upload = await self._take(upload_id)
+        except UploadBusy:
+            return (await self._find(upload_id)).state.offset
+        await upload.close()
+        return found.state.offset
 
     async def append(self, upload_id: str, chunk: Chunk) -> int:
         found, upload = await self._take(upload_id)

@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
 from entrepot.digest import Digest
 from entrepot.errors import (
     BlobUnknown,
+    ClientGone,
     DigestInvalid,
     ManifestBlobUnknown,
     ManifestInvalid,
@@ -33,7 +34,7 @@ from entrepot.errors import (
 )
 from entrepot.manifest import TagCondition
 from entrepot.reference import RepositoryName, Tag
-from entrepot.repositories.base import Page, Registry, Repository
+from entrepot.repositories.base import Chunk, Page, Registry, Repository
 from entrepot.testing.images import Image, Index, build_artifact, build_image, build_index, walk_blobs, walk_manifests
 from entrepot.testing.repository_upload_suite import (
     CONTENT,
@@ -303,6 +304,27 @@ class SharedRepositorySuite(RepositorySuite):
         digest = Digest.of(CONTENT, "sha512")
         await both[1].finish_upload(upload_id, digest, chunk())
         assert await read(await both[0].find_blob(digest)) == CONTENT
+
+    async def test_status_in_another_process_waits_for_a_writer_that_breaks_off(
+        self, repository: Repository, second_registry: Registry
+    ) -> None:
+        upload_id, reached, break_off = await repository.begin_upload(), asyncio.Event(), asyncio.Event()
+
+        async def slow() -> AsyncIterator[bytes]:
+            yield CONTENT[:7]
+            reached.set()
+            await break_off.wait()
+            raise ClientGone("gone")
+
+        appending = asyncio.create_task(repository.append(upload_id, Chunk(slow())))
+        await reached.wait()
+        asking = asyncio.create_task(second_registry.repository(NAME).upload_offset(upload_id))
+        answered, _ = await asyncio.wait({asking}, timeout=0.2)
+        break_off.set()
+        with pytest.raises(ClientGone):
+            await appending
+        assert not answered
+        assert await asking == 7
 
     @pytest.mark.parametrize("before", [b"", CONTENT[:5], CONTENT], ids=["nothing", "half", "all"])
     async def test_finish_upload_by_two_processes_at_once_succeeds_for_one(

@@ -343,9 +343,10 @@ class RepositoryUploadSuite:
 
         appending = asyncio.create_task(repository.append(upload_id, Chunk(slow())))
         await reached.wait()
-        assert await repository.upload_offset(upload_id) in range(5, 11)
+        asking = asyncio.create_task(repository.upload_offset(upload_id))
         go_on.set()
         await appending
+        assert await asking in range(5, 11)
         assert await repository.upload_offset(upload_id) == 10
 
 
