@@ -34,6 +34,10 @@ class LeaseClaims:
             self._taken_over.add(token)
         return token
 
+    async def is_held(self, name: str) -> bool:
+        is_free = leases.is_lease_free(name, "", now=self._now(), seconds=SECONDS)
+        return not await self._metadata.read(is_free)
+
     async def renew(self, name: str, token: str) -> bool:
         renew = leases.renew_lease(name, token, now=self._now(), seconds=SECONDS)
         return await self._metadata.write(renew, durable=False)

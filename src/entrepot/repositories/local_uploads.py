@@ -18,7 +18,6 @@ from entrepot.errors import (
     RequestTimeout,
     SizeInvalid,
     Unavailable,
-    UploadBusy,
     UploadRangeInvalid,
     UploadTooLarge,
     UploadUnknown,
@@ -54,11 +53,9 @@ class LocalUploads:
 
     async def offset(self, upload_id: str) -> int:
         """Who asks wants to go on: a writer that has just lost its peer gets the time to save what came."""
-        try:
-            found, upload = await self._take(upload_id)
-        except UploadBusy:
-            return (await self._find(upload_id)).state.offset
-        await upload.close()
+        found = await self._find(upload_id)
+        if await self.store.wait_for_writer(upload_id):
+            found = await self._find(upload_id)
         return found.state.offset
 
     async def append(self, upload_id: str, chunk: Chunk) -> int:

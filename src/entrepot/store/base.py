@@ -72,6 +72,9 @@ class Claims(Protocol):
     async def take(self, name: str) -> str | None:
         """A token that proves the claim; None while another holds the name."""
 
+    async def is_held(self, name: str) -> bool:
+        """Whether anybody holds the name now; nothing is written for that."""
+
     async def renew(self, name: str, token: str) -> bool:
         """Prolong it; False when it was dropped, or had ended and another has taken the name.
 
@@ -192,6 +195,9 @@ class BlobStore(Protocol):
         bytes are gone, though some stores see that only when they need them; a state without bytes, or with all
         of them in itself, can be resumed even then.
         """
+
+    async def wait_for_writer(self, upload_id: str) -> bool:
+        """Whether somebody was writing to an upload; then he has had a little time to finish. Changes nothing."""
 
     def open(
         self, blob: StoredBlob, *, start: int = 0, end: int | None = None

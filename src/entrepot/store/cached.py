@@ -62,6 +62,9 @@ class CachedBlobStore:
     async def resume_upload(self, state: UploadState, *, wait: bool = True) -> Upload:
         return await self._store.resume_upload(state, wait=wait)
 
+    async def wait_for_writer(self, upload_id: str) -> bool:
+        return await self._store.wait_for_writer(upload_id)
+
     async def stat(self, location: str) -> int:
         return await self._store.stat(location)
 

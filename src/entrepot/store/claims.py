@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import TypeVar
 
 from entrepot.errors import Unavailable, UploadBusy
 from entrepot.store.base import Claims
+
+T = TypeVar("T")
 
 _RENEWALS = 3  # in the time that a claim lasts
 _FIRST_WAIT_SECONDS = 0.02
@@ -25,6 +29,9 @@ class ProcessClaims:
     async def take(self, name: str) -> str | None:
         token = uuid.uuid4().hex
         return token if self._tokens.setdefault(name, token) == token else None
+
+    async def is_held(self, name: str) -> bool:
+        return name in self._tokens
 
     async def renew(self, name: str, token: str) -> bool:
         return self._tokens.get(name) == token
@@ -48,15 +55,8 @@ class HeldClaim:
     @classmethod
     async def take(cls, claims: Claims, name: str, *, wait_seconds: float) -> HeldClaim | None:
         """None when another has held it all the time."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + wait_seconds
-        pause = _FIRST_WAIT_SECONDS
-        while (token := await claims.take(name)) is None:
-            if loop.time() >= deadline:
-                return None
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_WAIT_SECONDS)
-        return cls(claims, name, token)
+        token = await _until(lambda: claims.take(name), wait_seconds)
+        return None if token is None else cls(claims, name, token)
 
     async def _renew_for_ever(self) -> None:
         while not self._is_lost:
@@ -94,3 +94,26 @@ class HeldClaim:
         if not self._is_lost:
             with suppress(Unavailable):
                 await self._claims.drop(self._name, self._token, is_clean=is_clean)
+
+
+async def wait_until_free(claims: Claims, name: str, *, wait_seconds: float) -> bool:
+    """Whether somebody has held the name; then so long at most is waited for him to let go."""
+    if not await claims.is_held(name):
+        return False
+
+    async def is_free() -> bool:
+        return not await claims.is_held(name)
+
+    await _until(is_free, wait_seconds)
+    return True
+
+
+async def _until(attempt: Callable[[], Awaitable[T]], seconds: float) -> T:
+    """Its first outcome that is true, or when the time is over its last one."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    pause = _FIRST_WAIT_SECONDS
+    while not (outcome := await attempt()) and loop.time() < deadline:
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, _LONGEST_WAIT_SECONDS)
+    return outcome

@@ -72,6 +72,17 @@ class FilesystemBlobStore:
         fd, hashes = held
         return FilesystemUpload(self._folder, self._threads, state.id, hashes, fd=fd, size=state.offset)
 
+    async def wait_for_writer(self, upload_id: str) -> bool:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._lock_wait_seconds
+        was_held = False
+        while await self._threads.run(self._folder.is_written_to, upload_id):
+            was_held = True
+            if loop.time() >= deadline:
+                break
+            await asyncio.sleep(_LOCK_POLL_SECONDS)
+        return was_held
+
     @asynccontextmanager
     async def open(
         self, blob: StoredBlob, *, start: int = 0, end: int | None = None

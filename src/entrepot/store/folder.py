@@ -114,6 +114,20 @@ class BlobFolder:
             raise UploadUnknown(f"upload {state.id} has just ended", upload=state.id)
         return fd
 
+    def is_written_to(self, upload_id: str) -> bool:
+        """Whether a writer holds the upload. To be read as well where nothing can be written."""
+        try:
+            fd = os.open(self.uploads / upload_id, os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(fd)
+        return False
+
     def _open_upload(self, path: Path, *, create: bool) -> int:
         self.make(self.uploads)
         try:

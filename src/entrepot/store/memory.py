@@ -38,6 +38,9 @@ class MemoryBlobStore:
             raise UploadUnknown(f"bytes of upload {state.id} are gone", upload=state.id)
         return MemoryUpload(self, state.id, state.offset, {CANONICAL, *state.hashes})
 
+    async def wait_for_writer(self, upload_id: str) -> bool:
+        return upload_id in self.writers
+
     @asynccontextmanager
     async def open(
         self, blob: StoredBlob, *, start: int = 0, end: int | None = None

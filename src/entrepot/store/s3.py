@@ -10,7 +10,7 @@ from entrepot.digest import CANONICAL, Digest
 from entrepot.errors import Corrupt, UploadBusy, UploadUnknown
 from entrepot.store import s3_prepare
 from entrepot.store.base import Claims, IsRecorded, StoredBlob, UploadState
-from entrepot.store.claims import HeldClaim
+from entrepot.store.claims import HeldClaim, wait_until_free
 from entrepot.store.s3_bucket import S3Bucket
 from entrepot.store.s3_keys import Session, is_record
 from entrepot.store.s3_open_uploads import walk_sessions
@@ -71,6 +71,10 @@ class S3BlobStore:
             await upload.close()
             raise
         return upload
+
+    async def wait_for_writer(self, upload_id: str) -> bool:
+        wait_seconds = self._bucket.options.claim_wait_seconds
+        return await wait_until_free(self._claims, claim_name(upload_id), wait_seconds=wait_seconds)
 
     @asynccontextmanager
     async def open(

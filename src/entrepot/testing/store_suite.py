@@ -240,6 +240,18 @@ class PersistentBlobStoreSuite(BlobStoreSuite):
         await upload.cancel()
         await require_empty(second_store)
 
+    async def test_wait_for_writer_tells_whether_another_process_writes(
+        self, store: BlobStore, second_store: BlobStore
+    ) -> None:
+        upload = await store.begin_upload()
+        assert not await second_store.wait_for_writer(upload.id)
+        await upload.write(chunks(SHORT))
+        state = await upload.save()
+        assert await second_store.wait_for_writer(upload.id)
+        await upload.close()
+        assert not await second_store.wait_for_writer(upload.id)
+        await (await store.resume_upload(state)).cancel()
+
     async def test_delete_blob_is_seen_by_another_process(self, store: BlobStore, second_store: BlobStore) -> None:
         blob = await push(store, LONG)
         await store.delete(blob.location)

@@ -13,7 +13,7 @@ from entrepot.metadata.claims import SECONDS, LeaseClaims
 from entrepot.metadata.leases import ended_leases
 from entrepot.metadata.sqlite import SqliteMetadata
 from entrepot.store.base import Claims
-from entrepot.store.claims import HeldClaim, ProcessClaims
+from entrepot.store.claims import HeldClaim, ProcessClaims, wait_until_free
 
 
 class Clock:
@@ -99,6 +99,21 @@ async def test_renew_claim_of_another_is_refused(claims: Claims) -> None:
     assert not await claims.renew("a", "not the token")
 
 
+async def test_claim_is_held_until_it_is_dropped(claims: Claims) -> None:
+    assert not await claims.is_held("a")
+    token = await claims.take("a")
+    assert token is not None
+    assert (await claims.is_held("a"), await claims.is_held("b")) == (True, False)
+    await claims.drop("a", token)
+    assert not await claims.is_held("a")
+
+
+async def test_lease_that_is_not_renewed_is_not_held(leases: LeaseClaims, clock: Clock) -> None:
+    await leases.take("a")
+    clock.now += SECONDS
+    assert not await leases.is_held("a")
+
+
 async def test_lease_that_is_not_renewed_goes_to_the_next_one(leases: LeaseClaims, clock: Clock) -> None:
     first = await leases.take("a")
     assert first is not None
@@ -142,6 +157,19 @@ async def test_held_claim_keeps_others_out_until_it_is_dropped() -> None:
     following = await waiting
     assert following is not None
     await following.drop()
+
+
+async def test_wait_until_free_returns_when_the_claim_is_dropped_or_time_is_over() -> None:
+    claims = ProcessClaims()
+    assert not await wait_until_free(claims, "a", wait_seconds=60)
+    held = await HeldClaim.take(claims, "a", wait_seconds=0)
+    assert held is not None
+    assert await wait_until_free(claims, "a", wait_seconds=0.02)
+    waiting = asyncio.create_task(wait_until_free(claims, "a", wait_seconds=60))
+    await asyncio.wait({waiting}, timeout=0.05)
+    assert not waiting.done()
+    await held.drop()
+    assert await waiting
 
 
 async def test_held_claim_is_renewed_while_it_is_held() -> None:
