@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import aiohttp
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -40,8 +41,9 @@ _MESSAGES = {
     "InvalidStorageClass": "the server does not know that storage class; check `s3.storage_class`",
 }
 
-# what the HTTP client below raises in the middle of a body is not always wrapped
-_BROKEN: tuple[type[BaseException], ...] = tuple(EXCEPTION_MAP["GENERAL_CONNECTION_ERROR"])
+# what the HTTP client below raises in the middle of a body is not always wrapped; botocore's own list has it only when
+# aiobotocore has been imported before
+_BROKEN: tuple[type[BaseException], ...] = (*EXCEPTION_MAP["GENERAL_CONNECTION_ERROR"], aiohttp.ClientError)
 S3Error: tuple[type[BaseException], ...] = (
     BotoCoreError,
     ClientError,

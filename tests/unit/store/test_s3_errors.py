@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from aiohttp import ClientPayloadError
 from botocore.exceptions import (
     ClientError,
     ConnectTimeoutError,
@@ -34,6 +35,7 @@ def answered(status: int, code: str, message: str = "") -> ClientError:
         (ConnectTimeoutError(endpoint_url=ENDPOINT), True),
         (EndpointConnectionError(endpoint_url=ENDPOINT), True),
         (ConnectionResetError("reset"), True),
+        (ClientPayloadError("not enough data"), True),
         (TimeoutError(), True),
         (SSLError(endpoint_url=ENDPOINT, error=OSError("EOF occurred in violation of protocol")), True),
         (SSLError(endpoint_url=ENDPOINT, error=OSError("CERTIFICATE_VERIFY_FAILED")), False),
