@@ -12,6 +12,7 @@ from entrepot.config import Settings, check_exposure
 from entrepot.jobs.check import Check, Report
 from entrepot.jobs.count import Count
 from entrepot.jobs.expire_uploads import ExpireUploads
+from entrepot.jobs.forget_commits import ForgetCommits
 from entrepot.jobs.move import require_complete
 from entrepot.jobs.runner import Job, JobRunner
 from entrepot.metadata.base import Metadata
@@ -31,6 +32,7 @@ from entrepot.server.outages import tell_outages
 from entrepot.store.base import BlobStore
 
 COUNT_INTERVAL_SECONDS = 300
+FORGET_INTERVAL_SECONDS = 3600
 _LAST_REQUESTS_SECONDS = 5.0
 _STARTING_SECONDS = 0.1  # Granian begins to serve when the lifespan has begun, and tells nobody
 
@@ -122,7 +124,9 @@ def _jobs(settings: Settings, registry: LocalRegistry) -> list[Job]:
     )
     jobs = [Job("expire_uploads", int(uploads.expire_interval_seconds), expire.run)]
     if is_shared(settings):
+        forget = ForgetCommits(registry.metadata, registry.now)
         jobs.append(Job("count", COUNT_INTERVAL_SECONDS, Count(registry.metadata).run))
+        jobs.append(Job("forget_commits", FORGET_INTERVAL_SECONDS, forget.run))
     return jobs
 
 

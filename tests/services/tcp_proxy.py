@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 
 from .relay import PIECE, Peer, Relay
 
@@ -14,7 +15,8 @@ class TcpProxy(Relay):
     with TcpProxy(server.port) as network:
         network.cut()      # connections are reset, new ones too
         network.stall()    # as if a cable was pulled: nothing is refused, and nothing arrives
-        network.forget()   # as a firewall forgets: nothing arrives by the connections there are
+        network.stall_at(b"x")  # the same, as soon as somebody sends that
+    network.forget()   # as a firewall forgets: nothing arrives by the connections there are
         network.heal()
     """
 
@@ -24,6 +26,8 @@ class TcpProxy(Relay):
         self._is_cut = False
         self._flows = asyncio.Event()
         self._flows.set()
+        self._last_words = b""
+        self.stalled = threading.Event()  # by ``stall_at``
 
     def cut(self) -> None:
         """Break all connections; new ones are broken as soon as they are made."""
@@ -38,6 +42,10 @@ class TcpProxy(Relay):
         """Hold back whatever is sent, also on new connections."""
         self.call(self._set_flow(flows=False))
 
+    def stall_at(self, words: bytes) -> None:
+        """Hold back whatever is sent, beginning with what has ``words`` in it."""
+        self._last_words = words
+
     def forget(self) -> None:
         """Hold back for ever what is sent on the connections there are; new ones are served."""
         self.call(self._forget())
@@ -45,6 +53,7 @@ class TcpProxy(Relay):
     def heal(self) -> None:
         """Forward again; what was held back while stalled arrives late."""
         self._is_cut = False
+        self._last_words = b""
         self.call(self._set_flow(flows=True))
 
     async def serve(self, client: Peer) -> None:
@@ -73,6 +82,9 @@ class TcpProxy(Relay):
     async def _forward(self, source: Peer, target: Peer, flows: asyncio.Event) -> None:
         try:
             while piece := await source.reader.read(PIECE):
+                if self._last_words and self._last_words in piece:
+                    flows.clear()
+                    self.stalled.set()
                 await flows.wait()
                 if self.delay_seconds:
                     await asyncio.sleep(self.delay_seconds)

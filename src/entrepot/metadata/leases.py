@@ -17,6 +17,10 @@ DELETE_LEASE = Named("leases.DELETE_LEASE")
 SELECT_ENDED = Named("leases.SELECT_ENDED")
 DELETE_ENDED = Named("leases.DELETE_ENDED")
 
+# By a row that each connection to PostgreSQL writes together with what it commits, see ``postgres_connection.py``.
+COMMIT = "commit:"
+COMMIT_SECONDS = 24 * 3600  # so long it is of use, at least
+
 _WRONG_SECONDS = 24 * 3600  # what a clock is wrong by at least, when it is
 
 

@@ -2,8 +2,8 @@
 
 A read of few rows is one statement by itself; a write is a transaction, READ COMMITTED, with the locks that its
 operation names. What the database breaks off is run again, as long as it has not been committed: when the answer to a
-COMMIT is lost, the server is asked what became of the transaction (``txid_status``). So a restart of the server, a
-failover or a cut in the network costs time and no request, unless it lasts for longer than ``wait_seconds``.
+COMMIT is lost, the server is asked what became of the transaction, which has left a mark of itself. So a restart of the
+server, a failover or a cut in the network costs time and no request, unless it lasts for longer than ``wait_seconds``.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 
 from entrepot.errors import Unavailable
 from entrepot.metadata.base import Operation
-from entrepot.metadata.postgres_connection import PostgresConnection, Session
-from entrepot.metadata.postgres_errors import FOREIGN, code_of, is_conflict, is_lost, translated, unreachable
+from entrepot.metadata.postgres_connection import Commit, PostgresConnection, Session
+from entrepot.metadata.postgres_errors import FOREIGN, is_conflict, is_lost, translated, unreachable
 from entrepot.metadata.postgres_options import PostgresOptions
 from entrepot.metadata.postgres_pool import PostgresPool
 
@@ -33,9 +33,9 @@ Run = Callable[[PostgresConnection], Awaitable[T]]
 class _AnswerLost(Exception):
     """A COMMIT was sent, and nobody knows whether it was done."""
 
-    def __init__(self, number: int, session: Session, result: Any) -> None:
-        super().__init__(number)
-        self.number = number
+    def __init__(self, commit: Commit, session: Session, result: Any) -> None:
+        super().__init__(commit)
+        self.commit = commit
         self.session = session
         self.result = result
 
@@ -128,9 +128,9 @@ class PostgresMetadata:
         """What became of a transaction. Raises Unavailable when that cannot be found out in time."""
         try:
             while _now() < deadline:
-                status = await self._run(lambda connection: _status(connection, lost), wait_seconds=deadline - _now())
-                if status != "in progress":
-                    return status == "committed"
+                done = await self._run(lambda connection: _is_done(connection, lost), wait_seconds=deadline - _now())
+                if done is not None:
+                    return done
                 await asyncio.sleep(_SETTLE_SECONDS)
             reason = "its transaction does not end"
         except Unavailable as error:
@@ -142,26 +142,21 @@ async def _transact(connection: PostgresConnection, operation: Operation[T], *, 
     if operation.is_single:
         return await connection.change_at_once(operation, durable=durable)
     result = await connection.change(operation, durable=durable)
-    number = await connection.transaction_id()
+    commit = await connection.note_commit()
     try:
         await connection.commit()
     except FOREIGN as error:
-        if number is None or not _is_broken(connection, error):
+        if commit is None or not _is_broken(connection, error):
             raise
-        raise _AnswerLost(number, connection.session, result) from error
+        raise _AnswerLost(commit, connection.session, result) from error
     return result
 
 
-async def _status(connection: PostgresConnection, lost: _AnswerLost) -> str | None:
-    try:
-        [[status]] = await connection.fetch("SELECT txid_status($1)", lost.number)
-    except FOREIGN as error:
-        if code_of(error) == "22023":  # a number of the future: the server has lost the transaction in a crash
-            return None
-        raise
-    if status == "in progress":
+async def _is_done(connection: PostgresConnection, lost: _AnswerLost) -> bool | None:
+    done = await connection.was_committed(lost.commit)
+    if done is None:
         await connection.stop(lost.session)
-    return status  # type: ignore[no-any-return]  # a column of text
+    return done
 
 
 def _is_broken(connection: PostgresConnection, error: BaseException) -> bool:

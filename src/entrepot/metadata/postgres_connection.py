@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import os
 import socket
+import uuid
 from collections.abc import Coroutine, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
@@ -14,15 +15,29 @@ from typing import Any, NamedTuple, TypeVar
 import asyncpg  # type: ignore[import-untyped]  # it comes without types
 
 from entrepot.metadata.base import Lock, Operation, Row, Statement, Steps
+from entrepot.metadata.leases import COMMIT, COMMIT_SECONDS
+from entrepot.metadata.postgres_errors import FOREIGN, code_of
 from entrepot.metadata.postgres_options import PostgresOptions
 from entrepot.metadata.postgres_texts import text_of
 
 _IDLE_IN_TRANSACTION_SECONDS = 15  # a replica that vanished must not hold its locks for long
 _LONG_SECONDS = 600  # for what looks at many rows
+_NUMBER_OF_THE_FUTURE = "22023"
 _PREPARED = 500  # statements; there are about a hundred
 
 _READ_MUCH = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = '{_LONG_SECONDS}s'"
 _STOP_SESSION = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND application_name = $2"
+
+# The row goes with the transaction, so it tells whether that was committed. The transaction's number alone does not:
+# after a crash the server may give a number that it has lost to another transaction.
+_NOTE_COMMIT = """
+    INSERT INTO leases (name, holder, fence, expires_at)
+    SELECT $1::text, $2::text, 1, extract(epoch FROM now())::bigint + $3
+    WHERE txid_current_if_assigned() IS NOT NULL
+    ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at
+    RETURNING txid_current()
+"""
+_FIND_COMMIT = "SELECT 1 FROM leases WHERE name = $1 AND holder = $2"
 
 T = TypeVar("T")
 
@@ -32,6 +47,14 @@ class Session(NamedTuple):
 
     pid: int
     name: str
+
+
+class Commit(NamedTuple):
+    """The end of a transaction: its number, and what will be on record when it is done."""
+
+    transaction: int
+    name: str
+    holder: str
 
 
 class PostgresConnection:
@@ -45,6 +68,8 @@ class PostgresConnection:
         self.generation = generation
         self._longest_seconds = longest_seconds
         self._asked_at: float | None = None
+        self._name = f"{COMMIT}{uuid.uuid4()}"
+        self._commits = itertools.count(1)
 
     @classmethod
     async def open(cls, options: PostgresOptions, generation: int = 0) -> PostgresConnection:
@@ -135,10 +160,23 @@ class PostgresConnection:
                 await self.execute("ROLLBACK")
             raise
 
-    async def transaction_id(self) -> int | None:
-        """Of the transaction that is open; None when it has changed nothing."""
-        number: int | None = (await self.fetch("SELECT txid_current_if_assigned()"))[0][0]
-        return number
+    async def note_commit(self) -> Commit | None:
+        """To be called right before ``commit``; None when the transaction has changed nothing."""
+        holder = str(next(self._commits))
+        rows = await self.fetch(_NOTE_COMMIT, self._name, holder, COMMIT_SECONDS)
+        return Commit(rows[0][0], self._name, holder) if rows else None
+
+    async def was_committed(self, commit: Commit) -> bool | None:
+        """What became of a commit on another connection; None while it is still under way."""
+        try:
+            [[status]] = await self.fetch("SELECT txid_status($1)", commit.transaction)
+        except FOREIGN as error:
+            if code_of(error) != _NUMBER_OF_THE_FUTURE:  # the server has lost the transaction in a crash
+                raise
+            return False
+        if status == "in progress":
+            return None
+        return bool(await self.fetch(_FIND_COMMIT, commit.name, commit.holder))
 
     async def commit(self) -> None:
         await self.execute("COMMIT")

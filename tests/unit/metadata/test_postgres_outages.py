@@ -255,6 +255,46 @@ async def test_commit_whose_answer_is_lost_is_done_once(server: PostgresqlServer
         await metadata.close()
 
 
+async def test_commit_that_a_crash_loses_is_done_again_though_another_got_its_number(
+    server: PostgresqlServer, url: str
+) -> None:
+    for name in "abcde":  # now and then the server writes a number down before it has to
+        if await crash_before_a_commit(server, url, name) == "committed":
+            return
+    raise AssertionError("no crash has lost a number")
+
+
+async def crash_before_a_commit(server: PostgresqlServer, url: str, counter: str) -> str:
+    """What the server then says of the transaction's number, when it has given out later ones."""
+    with TcpProxy(server.port) as network:
+        through = url.replace(str(server.port), str(network.port))
+        metadata = PostgresMetadata(PostgresOptions(through, silence_seconds=60, wait_seconds=60))
+        numbers: list[int] = []
+
+        @operation
+        def numbered() -> Steps[None]:
+            yield from increment(counter)
+            [[number]] = yield "SELECT txid_current()", {}
+            numbers.append(number)
+
+        await metadata.write(make_counter(counter))
+        network.stall_at(b"COMMIT\0")
+        waiting = asyncio.ensure_future(metadata.write(numbered()))
+        await asyncio.to_thread(network.stalled.wait, 60)
+        server.kill()
+        await asyncio.to_thread(server.start)
+        while int(server.sql("SELECT txid_current()")) <= numbers[0]:
+            pass
+        status = server.sql(f"SELECT txid_status({numbers[0]})")
+        network.break_connections()
+        network.heal()
+        await waiting
+        assert await metadata.read(read_counter(counter)) == 1
+        assert len(numbers) == 2
+        await metadata.close()
+    return status
+
+
 async def test_commit_that_the_server_never_got_is_done_once(server: PostgresqlServer, url: str) -> None:
     with TcpProxy(server.port) as network:
         through = url.replace(str(server.port), str(network.port))
