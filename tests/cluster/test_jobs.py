@@ -69,6 +69,11 @@ def is_another(held: Lease, now: Lease | None) -> bool:
     return now is not None and now.holder != held.holder and now.fence > held.fence
 
 
+@pytest.mark.parametrize("job", ["count", "expire_uploads", "forget_commits"])
+def test_each_job_of_many_replicas_runs(cluster: Cluster, job: str) -> None:
+    eventually(lambda: lease(cluster, f"{job}:done") is not None, seconds=_SOON)
+
+
 def test_jobs_run_once_in_each_interval_over_all_replicas(cluster: Cluster) -> None:
     began, before = time.monotonic(), runs(*cluster.replicas)
     eventually(lambda: runs(*cluster.replicas) >= before + 3, seconds=2 * _SOON)

@@ -16,7 +16,7 @@ class TcpProxy(Relay):
         network.cut()      # connections are reset, new ones too
         network.stall()    # as if a cable was pulled: nothing is refused, and nothing arrives
         network.stall_at(b"x")  # the same, as soon as somebody sends that
-    network.forget()   # as a firewall forgets: nothing arrives by the connections there are
+        network.forget()   # as a firewall forgets: nothing arrives by the connections there are
         network.heal()
     """
 

@@ -17,9 +17,10 @@ DELETE_LEASE = Named("leases.DELETE_LEASE")
 SELECT_ENDED = Named("leases.SELECT_ENDED")
 DELETE_ENDED = Named("leases.DELETE_ENDED")
 
-# By a row that each connection to PostgreSQL writes together with what it commits, see ``postgres_connection.py``.
+# No leases, but kept among them: one row for each connection to PostgreSQL, which it changes in every transaction and
+# by which it finds out whether that was committed (``postgres_connection.py``).
 COMMIT = "commit:"
-COMMIT_SECONDS = 24 * 3600  # so long it is of use, at least
+COMMIT_SECONDS = 24 * 3600  # a row that was not changed for so long is of no use any more
 
 _WRONG_SECONDS = 24 * 3600  # what a clock is wrong by at least, when it is
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -22,8 +23,9 @@ from entrepot.errors import (
     StorageFull,
     Unavailable,
 )
+from entrepot.jobs.forget_commits import ForgetCommits
 from entrepot.manifest import TagCondition
-from entrepot.metadata import blobs, listings, locks, manifests
+from entrepot.metadata import blobs, leases, listings, locks, manifests
 from entrepot.metadata.base import Steps, operation
 from entrepot.metadata.postgres import PostgresMetadata
 from entrepot.metadata.postgres_errors import translated
@@ -402,3 +404,23 @@ async def test_processes_that_write_the_same_rows_lose_no_change(metadata: Postg
     assert [process.exitcode for process in processes] == [0] * PROCESSES
     assert [await metadata.read(read_counter(name)) for name in "ab"] == [PROCESSES * TURNS] * 2
     assert (await metadata.read_much(count_everything())).manifests == 1 + PROCESSES * TURNS
+
+
+async def test_note_of_a_commit_is_removed_when_it_is_old_and_made_anew(metadata: PostgresMetadata) -> None:
+    async def kept() -> None: ...
+
+    now = int(time.time())
+    await metadata.write(make_counter("a"))
+    await metadata.write(increment("a"))
+    await ForgetCommits(metadata, lambda: now).run(kept)
+    assert len(await metadata.read(notes())) == 1
+    await ForgetCommits(metadata, lambda: now + leases.COMMIT_SECONDS + 60).run(kept)
+    assert await metadata.read(notes()) == []
+    await metadata.write(increment("a"))
+    assert len(await metadata.read(notes())) == 1
+    assert await metadata.read(read_counter("a")) == 2
+
+
+@operation
+def notes() -> Steps[list[str]]:
+    return [name for (name,) in (yield "SELECT name FROM leases WHERE name LIKE 'commit:%'", {})]

@@ -280,7 +280,7 @@ async def crash_before_a_commit(server: PostgresqlServer, url: str, counter: str
         await metadata.write(make_counter(counter))
         network.stall_at(b"COMMIT\0")
         waiting = asyncio.ensure_future(metadata.write(numbered()))
-        await asyncio.to_thread(network.stalled.wait, 60)
+        assert await asyncio.to_thread(network.stalled.wait, 60)
         server.kill()
         await asyncio.to_thread(server.start)
         while int(server.sql("SELECT txid_current()")) <= numbers[0]:
